@@ -1,0 +1,1 @@
+"""Model families: load, encode, denoise, decode. See `base.py` for the contract."""

@@ -1,0 +1,119 @@
+"""The contract of a model family: the same four steps for the weightless painter, the tiny model and the 20 B one.
+
+The runner encodes every distinct input once, lets the family release its encoders, then visits candidate after
+candidate: `switch` → for each cell `denoise` → `decode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichlora.types import BaseModel, Candidate, SamplerProfile
+
+Picture = NDArray[np.uint8]
+"""RGB, height × width × 3, 0–255."""
+
+
+@dataclass(frozen=True)
+class SwitchReport:
+    """What `switch` did, checked against the files and not against the absence of an exception."""
+
+    candidate: str
+    """Name of the candidate now active."""
+    modules_in_files: int
+    """Modules that the candidate's files adapt (summed over adapters)."""
+    modules_changed: int
+    """Modules whose weights were actually changed (summed over adapters)."""
+    seconds: float
+    """Time taken."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Anything worth recording, such as the relative size of the change (`delta_rms`)."""
+
+
+class Session(Protocol):
+    """A loaded base model on a device."""
+
+    base: BaseModel
+    """What was loaded, with its fingerprint."""
+
+    def libraries(self) -> Mapping[str, str]:
+        """Versions of the libraries that compute pictures; part of every cell's identity."""
+        ...
+
+    def encode_prompt(self, prompt: str, pictures: list[Picture], sampler: SamplerProfile) -> Any:
+        """Encode an instruction together with its pictures. Deterministic; opaque to the runner."""
+        ...
+
+    def encode_image(self, picture: Picture, sampler: SamplerProfile) -> Any:
+        """Encode a source photograph for the denoiser. Deterministic; opaque to the runner."""
+        ...
+
+    def release_encoders(self) -> None:
+        """Free what only encoding needs. Called once, before the first `denoise`."""
+        ...
+
+    def switch(self, candidate: Candidate) -> SwitchReport:
+        """Make exactly this candidate's adapters active, starting from pristine weights.
+
+        Raises:
+            RefusedError: A file cannot be applied, or not whole.
+        """
+        ...
+
+    def probe(self, candidate: Candidate) -> float:
+        """Largest relative change of one fixed forward between base and candidate; 0.0 means inert."""
+        ...
+
+    def denoise(
+        self, prompt: Any, negative: Any | None, images: list[Any], sampler: SamplerProfile, seed: int,
+    ) -> Any:
+        """Run the sampler and return latents. `negative` is None when guidance is off."""
+        ...
+
+    def decode(self, latents: Any) -> Picture:
+        """Turn latents into a picture."""
+        ...
+
+    def round_trip(self, picture: Picture, sampler: SamplerProfile) -> Picture:
+        """Encode and decode a picture without any edit (the 'vae-round-trip' control row)."""
+        ...
+
+    def output_size(self, picture: Picture, sampler: SamplerProfile) -> tuple[int, int]:
+        """Height and width of the output for a source of this shape."""
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """Peak memory since `reset_peak_memory`."""
+        ...
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""
+        ...
+
+
+class ModelFamily(Protocol):
+    """A kind of model that whichlora can drive."""
+
+    name: str
+    """Name in the registry."""
+
+    def identify(self, location: str, options: Mapping[str, Any]) -> BaseModel:
+        """Recognise weights at a location (folder, file or Hub id) without loading them.
+
+        Raises:
+            UserError: Nothing usable lies there; the message says what was looked for.
+        """
+        ...
+
+    def default_sampler(self, base: BaseModel) -> SamplerProfile:
+        """Sampler that the base's card recommends."""
+        ...
+
+    def load(self, base: BaseModel, device: str) -> Session:
+        """Load the base on a device ('cpu', 'cuda', 'mps')."""
+        ...
