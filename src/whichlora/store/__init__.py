@@ -1,1 +1,5 @@
-"""TODO"""
+"""The store: one SQLite file and content-addressed images per project. All SQL of the product lives here."""
+
+from whichlora.store.store import Store
+
+__all__ = ["Store"]
