@@ -200,21 +200,21 @@ def to_json(value: Any) -> Any:
 
 def findings_from_json(data: Mapping[str, Any]) -> Findings:
     """Rebuild `Findings` from `to_json`'s output."""
-    return _build(Findings, data)
+    return build(Findings, data)
 
 
-def _build(kind: Any, data: Any) -> Any:
-    """Rebuild dataclasses, tuples and mappings from plain data by their type hints."""
+def build(kind: Any, data: Any) -> Any:
+    """Rebuild `kind` (dataclasses, tuples and mappings inside) from plain data by its type hints."""
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         options = [arg for arg in get_args(kind) if arg is not type(None)]
-        return None if data is None else _build(options[0], data)
+        return None if data is None else build(options[0], data)
     if is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
-        return kind(**{f.name: _build(hints[f.name], data[f.name]) for f in fields(kind) if f.name in data})
+        return kind(**{f.name: build(hints[f.name], data[f.name]) for f in fields(kind) if f.name in data})
     if origin is tuple:
-        return tuple(_build(get_args(kind)[0], item) for item in data)
+        return tuple(build(get_args(kind)[0], item) for item in data)
     if origin is not None and isinstance(data, dict):
         value_kind = get_args(kind)[1]
-        return {key: _build(value_kind, item) for key, item in data.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: build(value_kind, item) for key, item in data.items()}  # pyright: ignore[reportUnknownVariableType]
     return data

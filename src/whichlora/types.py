@@ -147,18 +147,23 @@ class Candidate:
     """For control rows: 'do-nothing', 'vae-round-trip', 'other-person', 'real-pair'."""
     trigger: str = ""
     """Text put before every instruction, when the LoRA's card asks for it."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Own wording for an edit, by edit name, where the LoRA's card asks for it."""
     licence: str = "unknown"
     """Licence of the adapters, for the report."""
     card: str = ""
     """Claim of the model card in a few words, for the report; never read by a decision."""
 
     def fingerprint(self) -> str:
-        """Hash of everything that can change a picture; names, paths, licence and card are left out."""
+        """Hash of everything that can change a picture but the instruction (see `instruction`).
+
+        Names, paths, licence and card are left out: a renamed file is the same candidate.
+        """
         uses = [[use.sha256, use.weight] for use in self.adapters]
         sampler = asdict(self.sampler)
         sampler.pop("name")
         sampler["adapters"] = [[use.sha256, use.weight] for use in self.sampler.adapters]
-        return fingerprint([uses, self.combine, sampler, self.control, self.trigger])
+        return fingerprint([uses, self.combine, sampler, self.control])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,12 @@ class EditCase:
     """Ids of further reference photographs handed to the model (0 to 2)."""
 
 
+def instruction(candidate: Candidate, case: EditCase) -> str:
+    """The text that the model receives: the candidate's own wording if it has one, behind its trigger."""
+    text = candidate.prompts.get(case.edit, case.prompt)
+    return f"{candidate.trigger} {text}".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class BaseModel:
     """The model that every candidate adapts."""
@@ -240,14 +251,14 @@ def cell_id(
     Args:
         base: The base, with its fingerprint and options.
         candidate: The row.
-        case: The case; only prompt and source pictures enter, not its name.
+        case: The case; only the instruction and the source pictures enter, not its name.
         source_sha256: Hashes of the source and of any further references, in order.
         seed: The seed.
         libraries: Versions of the libraries that compute the picture.
     """
     return f"c{CELL_VERSION}-" + fingerprint([
         CELL_VERSION, base.family, base.fingerprint, dict(base.options), candidate.fingerprint(),
-        case.prompt, list(source_sha256), seed, dict(libraries),
+        instruction(candidate, case), list(source_sha256), seed, dict(libraries),
     ])
 
 
@@ -317,7 +328,7 @@ class Measurement:
     value: float | None
     """The figure, in the metric's unit; None when it could not be measured."""
     reason: str = ""
-    """Why there is no value, or why it failed; '' otherwise. Begins with 'not applicable' where the metric has no say."""
+    """Why there is no value, or why it failed. Begins with 'not applicable' where the metric has no say."""
     passed: bool | None = None
     """Verdict of a gating metric; None when it has no say or could not be measured."""
     detail: Mapping[str, Any] = field(default_factory=dict)

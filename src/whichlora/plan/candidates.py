@@ -1,0 +1,152 @@
+"""Resolving candidates: which files a row means, by content and not by name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from whichlora.errors import UserError
+from whichlora.suite.schema import CandidateSpec, SamplerSpec, Suite
+from whichlora.types import AdapterUse, Candidate, SamplerProfile
+
+_MAX_WEIGHT = 4.0
+_TERM = re.compile(r"^(?P<file>.+?)(?::(?P<weight>[-+]?[0-9.eE+-]+))?$")
+
+
+@dataclass(frozen=True)
+class LoraFolder:
+    """Where a LoRA's file name is looked up, in this order."""
+
+    folders: tuple[Path, ...]
+
+    def find(self, name: str) -> Path:
+        """Path of a LoRA file.
+
+        Raises:
+            UserError: It lies in none of the folders; the message lists what does.
+        """
+        for folder in self.folders:
+            path = folder / name
+            if path.is_file():
+                return path
+        if Path(name).is_file():
+            return Path(name)
+        there = sorted({path.name for folder in self.folders for path in folder.glob("*.safetensors")})
+        listing = f"There: {', '.join(there[:8])}." if there else "No .safetensors file lies there."
+        raise UserError(
+            f"The LoRA file '{name}' was not found in {' or '.join(str(f) for f in self.folders)}. {listing}",
+            fix="Put the file there, or correct its name in the suite.",
+        )
+
+
+def parse_stack(text: str, folder: LoraFolder) -> tuple[AdapterUse, ...]:
+    """Read 'a.safetensors:0.8 + b.safetensors' into adapters with weights (default 1.0).
+
+    Raises:
+        UserError: A file is missing, a weight is no number or not within −4…4, or a file is named twice.
+    """
+    uses: list[AdapterUse] = []
+    for term in re.split(r"\s+\+\s+", text.strip()):
+        match = _TERM.match(term.strip())
+        if not match or not match["file"]:
+            raise UserError(f"'{text}' is not a stack of LoRAs.", fix="Write: a.safetensors:0.8 + b.safetensors")
+        name, weight = _split(term.strip(), match)
+        path = folder.find(name)
+        uses.append(AdapterUse(path.stem, str(path), sha256_file(path), weight))
+    hashes = [use.sha256 for use in uses]
+    if len(set(hashes)) < len(hashes):
+        raise UserError(f"'{text}' stacks the same file twice.", fix="Give it one weight instead.")
+    return tuple(uses)
+
+
+def _split(term: str, match: re.Match[str]) -> tuple[str, float]:
+    """File name and weight; a Windows drive has a colon and no weight."""
+    if match["weight"] is None:
+        return term, 1.0
+    try:
+        weight = float(match["weight"])
+    except ValueError:
+        return term, 1.0
+    if not -_MAX_WEIGHT <= weight <= _MAX_WEIGHT:
+        raise UserError(
+            f"The weight {weight:g} of '{match['file']}' is out of range.",
+            fix=f"Use −{_MAX_WEIGHT:g} to {_MAX_WEIGHT:g}.",
+        )
+    return match["file"].strip(), weight
+
+
+def resolve_sampler(name: str, spec: SamplerSpec, default: SamplerProfile, folder: LoraFolder) -> SamplerProfile:
+    """The base's default sampler with a suite's settings laid over it."""
+    changes = {
+        key: value
+        for key, value in spec.model_dump(exclude={"loras"}).items()
+        if value is not None
+    }
+    adapters = parse_stack(spec.loras, folder) if spec.loras else ()
+    return replace(default, name=name, adapters=adapters, **changes)
+
+
+def resolve_candidates(
+    suite: Suite, default: SamplerProfile, folder: LoraFolder
+) -> tuple[list[Candidate], list[dict[str, str]]]:
+    """All rows: base (once per sampler in use), candidates, controls.
+
+    Returns:
+        The rows, and the refused ones as {'name', 'reason'}: a candidate that equals another one by content is
+        refused, since it would be counted twice under two names.
+    """
+    samplers: dict[str, SamplerProfile] = {
+        name: resolve_sampler(name, spec, default, folder) for name, spec in suite.samplers.items()
+    }
+    default = samplers.get("default", default)
+    rows = [Candidate("base", sampler=default, role="base")]
+    refused: list[dict[str, str]] = []
+    for spec in suite.candidates:
+        sampler = samplers[spec.sampler] if spec.sampler else default
+        rows.append(_candidate(spec, sampler, folder))
+    rows, refused = _without_twins(rows)
+    # A distillation LoRA changes the base too, so each sampler with adapters gets a base row of its own.
+    for name, sampler in samplers.items():
+        used = any(row.sampler == sampler for row in rows[1:])
+        if sampler.adapters and used:
+            rows.insert(1, Candidate(f"base ({name})", sampler=sampler, role="base"))
+    rows += [
+        Candidate(control, sampler=default, role="control", control=control)
+        for control in ("do-nothing", "vae-round-trip", "other-person", "real-pair")
+    ]
+    return rows, refused
+
+
+def _candidate(spec: CandidateSpec, sampler: SamplerProfile, folder: LoraFolder) -> Candidate:
+    return Candidate(
+        name=spec.name, adapters=parse_stack(spec.loras, folder), combine=spec.combine, sampler=sampler,
+        trigger=spec.trigger, prompts=dict(spec.prompts), licence=spec.licence, card=spec.card,
+    )
+
+
+def _without_twins(rows: list[Candidate]) -> tuple[list[Candidate], list[dict[str, str]]]:
+    kept: list[Candidate] = []
+    refused: list[dict[str, str]] = []
+    seen: dict[object, str] = {}
+    for row in rows:
+        key = (row.fingerprint(), row.trigger, tuple(sorted(row.prompts.items())))
+        if key in seen and row.role == "candidate":
+            refused.append({
+                "name": row.name,
+                "reason": f"The same file with the same settings as '{seen[key]}' (equal SHA-256).",
+            })
+            continue
+        seen[key] = row.name
+        kept.append(row)
+    return kept, refused
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""In which order cells are made: first a glimpse of base beside a LoRA, then one candidate after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from whichlora.types import Cell, Plan
+
+
+def pending_cells(plan: Plan, finished: set[str]) -> list[Cell]:
+    """Cells that are still to be made, each id once: two rows with equal inputs share one picture."""
+    seen = set(finished)
+    pending: list[Cell] = []
+    for cell in plan.cells:
+        if cell.id not in seen:
+            seen.add(cell.id)
+            pending.append(cell)
+    return pending
+
+
+def blocks(plan: Plan, pending: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
+    """Blocks of cells that share a candidate, in plan order, behind a glimpse of one cell each.
+
+    The glimpse costs two weight switches and shows the user within seconds whether the run makes sense.
+    """
+    glimpse = _glimpse(plan, pending)
+    taken = {cell.id for cell in glimpse}
+    rest = [cell for cell in pending if cell.id not in taken]
+    return [*((cell.candidate, [cell]) for cell in glimpse), *_grouped(rest)]
+
+
+def _glimpse(plan: Plan, pending: Sequence[Cell]) -> list[Cell]:
+    base = [candidate.name for candidate in plan.candidates if candidate.role == "base"][:1]
+    first = [candidate.name for candidate in plan.candidates if candidate.role == "candidate"][:1]
+    by_candidate = {name: [cell for cell in pending if cell.candidate == name] for name in base + first}
+    cases = [set(cell.case for cell in cells) for cells in by_candidate.values()]
+    if len(cases) < 2 or not all(cases):
+        return []
+    shared = next((cell.case for cell in by_candidate[base[0]] if cell.case in cases[1]), None)
+    return [next(cell for cell in cells if cell.case == shared) for cells in by_candidate.values()] if shared else []
+
+
+def _grouped(cells: Iterable[Cell]) -> list[tuple[str, list[Cell]]]:
+    return [(name, list(group)) for name, group in groupby(cells, key=lambda cell: cell.candidate)]
