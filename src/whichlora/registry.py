@@ -19,7 +19,7 @@ _PACKAGES = {
     "metrics": "whichlora.metrics",
     "sections": "whichlora.report.sections",
 }
-_NOT_PLUGINS = {"base"}
+_NOT_PLUGINS = {"base", "scoring", "stage"}
 
 
 def names(kind: str) -> list[str]:
