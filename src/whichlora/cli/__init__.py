@@ -1,1 +1,1 @@
-"""TODO"""
+"""The command line: one file a verb, all of them light until they run."""

@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the answer is "no"; 2 the user's input is wrong; 3 the ma
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from rich.console import Console
 
-from whichlora.errors import WhichloraError
+from whichlora.errors import DiskFullError, MachineError, WhichloraError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,11 +48,22 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except WhichloraError as error:
             fail(error)
+        except OSError as error:
+            fail(_machine_error(error))
         except KeyboardInterrupt:
             progress_console.print("Stopped. Nothing finished was lost; the same command goes on from here.")
             raise SystemExit(130) from None
 
     return run
+
+
+def _machine_error(error: OSError) -> MachineError:
+    """A sentence for what the operating system refused."""
+    if error.errno == errno.ENOSPC:
+        return DiskFullError("No space is left on the disk.", fix="Free some; everything finished is kept.")
+    where = f" '{error.filename}'" if error.filename else ""
+    return MachineError(f"The system refused access to{where or ' a file'}: {error.strerror or error}.",
+                        fix="Check that it exists and that you may read and write it.")
 
 
 def _plain(text: str) -> str:

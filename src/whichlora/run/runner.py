@@ -131,7 +131,7 @@ def _make(
             output = _timed(seconds, "decode", lambda: session.decode(latents))
     except (MachineError, KeyboardInterrupt):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a model throws is data about this candidate
+    except Exception as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         _record_failure(cell, candidate, reason, store, clock, watch)
         return

@@ -34,7 +34,7 @@ def _glimpse(plan: Plan, pending: Sequence[Cell]) -> list[Cell]:
     base = [candidate.name for candidate in plan.candidates if candidate.role == "base"][:1]
     first = [candidate.name for candidate in plan.candidates if candidate.role == "candidate"][:1]
     by_candidate = {name: [cell for cell in pending if cell.candidate == name] for name in base + first}
-    cases = [set(cell.case for cell in cells) for cells in by_candidate.values()]
+    cases = [{cell.case for cell in cells} for cells in by_candidate.values()]
     if len(cases) < 2 or not all(cases):
         return []
     shared = next((cell.case for cell in by_candidate[base[0]] if cell.case in cases[1]), None)

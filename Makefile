@@ -1,0 +1,39 @@
+# Two commands do everything: `make demo` and `make test`. Both install into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+INSTALLED := $(VENV)/.installed
+DEMO ?= demo
+
+.PHONY: demo test check bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/whichlora demo $(DEMO)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check src tests bench tinyworld
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+bench: $(VENV)/.installed-dev
+	for script in bench/*.py; do $(BIN)/python $$script --quick; done
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[run]'
+	@touch $(INSTALLED)
+
+$(VENV)/.installed-dev: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[run,review,dev]'
+	@touch $(VENV)/.installed-dev
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist build

@@ -1,0 +1,73 @@
+"""`whichlora evaluate PROJECT`: the whole chain without waiting for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichlora.cli.output import answer_console, emit_json, guarded
+
+
+@guarded
+def command(
+    folder: Annotated[Path, typer.Argument(help="The project folder.")],
+    device: Annotated[str, typer.Option("--device", help="auto, cuda, mps or cpu.")] = "auto",
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Also write Markdown, such as docs/qwen-ecosystem-results.md.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+    fail_under: Annotated[
+        float | None, typer.Option("--fail-under", help="Exit 1 when the best rate is below this (0–1).", min=0, max=1)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Run, score, decide and report."""
+    from whichlora.cli.project import choose_device, open_project
+
+    project = open_project(folder)
+    outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {folder}",
+                    show_live=open_page)
+    finish(outcome, "whichlora.evaluate/1", json=json, open_page=open_page)
+    if fail_under is not None:
+        rates = [row.ccr.value for row in outcome.findings.candidates if row.role != "control"]
+        best = max((rate for rate in rates if rate is not None), default=0.0)
+        if best < fail_under:
+            raise SystemExit(1)
+
+
+def chain(project, device: str, *, markdown: Path | None, command: str, show_live: bool = False, after_score=None):  # noqa: ANN001, ANN201
+    """All stages over an opened project; `after_score(store, plan)` may append further scores."""
+    from whichlora.cli.live import LivePage
+    from whichlora.cli.stages import Outcome, cell_counts, conclude, generate, publish, score
+    from whichlora.store import Store
+
+    with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
+        page = LivePage(project.workspace.folder, store, show=show_live)
+        plan = generate(project, store, device=device, watch=page.watch)
+        page.finish()
+        score(project, store, plan)
+        if after_score is not None:
+            after_score(store, plan)
+        findings = conclude(store, plan, command)
+        index = publish(project, store, plan, findings, markdown=markdown)
+        return Outcome(plan, findings, index, markdown, cell_counts(store, plan))
+
+
+def finish(outcome, schema: str, *, json: bool, open_page: bool) -> None:  # noqa: ANN001
+    """Print the outcome for a person or a script, and open the report when asked."""
+    from whichlora.cli.stages import verdict_document
+    from whichlora.report.terminal import render_terminal
+
+    if json:
+        emit_json(schema, verdict_document(outcome.findings, outcome.cells, outcome.report))
+    else:
+        answer_console.print(render_terminal(outcome.findings))
+        answer_console.print(f"Report: {outcome.report}")
+        if outcome.markdown:
+            answer_console.print(f"Markdown: {outcome.markdown}")
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(outcome.report.resolve().as_uri())

@@ -1,0 +1,82 @@
+"""`whichlora`: the list of verbs. A verb's file is imported only when that verb is called.
+
+The verb is picked here by hand rather than by a command group: `whichlora --help` then imports nothing, and the
+typer of the day may change its groups as it likes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from whichlora import __version__
+from whichlora.errors import UnknownNameError
+
+VERBS: dict[str, str] = {
+    "demo": "The whole comparison on the embedded tiny model: no GPU, no download, minutes.",
+    "doctor": "Is this machine ready? Every ✗ carries the line that fixes it.",
+    "survey": "Which LoRAs exist for the base, which fit, and which are worth testing.",
+    "inspect": "What is inside a LoRA file, and would it load?",
+    "init": "Create a project from your photographs.",
+    "plan": "The matrix, its price, and what it can show, before anything is spent.",
+    "fetch": "Download what a project needs, verified; reuse what is on disk.",
+    "run": "Make the pictures: only what is missing, safe to interrupt.",
+    "score": "Measure pictures: a project's, or a folder made elsewhere.",
+    "report": "Decide from the stored scores and write the report.",
+    "evaluate": "run, score and report in one go.",
+}
+
+_HEAD = """\
+Usage: whichlora VERB [OPTIONS]
+
+Which image-editing LoRA keeps my character, is it good enough, or must I train my own?
+
+Verbs, in the order in which you will want them:
+"""
+
+_TAIL = """
+'whichlora VERB --help' explains a verb; every verb takes --json.
+Exit status: 0 done; 1 the answer is "no"; 2 your input is wrong; 3 the machine or network failed.
+Begin with: whichlora demo
+"""
+
+
+def help_text() -> str:
+    """What `whichlora --help` prints."""
+    width = max(len(verb) for verb in VERBS)
+    return _HEAD + "".join(f"  {verb:<{width}}  {text}\n" for verb, text in VERBS.items()) + _TAIL
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `whichlora` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # Windows consoles default to a code page that cannot show ✓ or Chinese prompts.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="replace")
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in {"--help", "-h", "help"}:
+        sys.stdout.write(help_text())
+        return
+    if words[0] == "--version":
+        sys.stdout.write(f"whichlora {__version__}\n")
+        return
+    _call(words[0], words[1:])
+
+
+def _call(verb: str, rest: list[str]) -> None:
+    """Import `cli/<verb>.py` and run its `command`."""
+    if verb not in VERBS:
+        from whichlora.cli.output import fail
+
+        fail(UnknownNameError("verb", verb, VERBS, fix="See: whichlora --help"))
+    import typer
+
+    module = importlib.import_module(f"whichlora.cli.{verb}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name=verb, help=VERBS[verb])(module.command)
+    app(rest, prog_name=f"whichlora {verb}")
+
+
+if __name__ == "__main__":
+    main()

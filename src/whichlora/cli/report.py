@@ -1,0 +1,35 @@
+"""`whichlora report PROJECT`: decide from stored scores and write the report. Needs no GPU and no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichlora.cli.output import guarded
+
+
+@guarded
+def command(
+    folder: Annotated[Path, typer.Argument(help="The project folder.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the HTML report.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Also write Markdown, such as docs/qwen-ecosystem-results.md.")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Write the report of a project."""
+    from whichlora.cli.evaluate import finish
+    from whichlora.cli.project import open_project
+    from whichlora.cli.stages import Outcome, cell_counts, conclude, publish, stored_plan
+    from whichlora.store import Store
+
+    project = open_project(folder)
+    with Store(project.workspace.folder) as store:
+        plan = stored_plan(store)
+        findings = conclude(store, plan, f"whichlora evaluate {folder}")
+        index = publish(project, store, plan, findings, markdown=markdown, folder=output)
+        outcome = Outcome(plan, findings, index, markdown, cell_counts(store, plan))
+    finish(outcome, "whichlora.report/1", json=json, open_page=open_page)

@@ -1,0 +1,206 @@
+"""The chain of stages over a project, with progress on stderr: generate → score → conclude → publish.
+
+Each stage reads earlier rows from the store and appends its own; running one again computes only what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from whichlora.cli.output import progress_console
+from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
+from whichlora.errors import ProjectError
+from whichlora.findings import Findings
+from whichlora.plan.codec import plan_from_json, plan_to_json
+from whichlora.run.events import RunEvent
+from whichlora.store import Store
+from whichlora.types import Plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a chain left behind."""
+
+    plan: Plan
+    findings: Findings
+    report: Path
+    """The page to open."""
+    markdown: Path | None
+    """The Markdown report, when asked for."""
+    cells: dict[str, int]
+    """'planned', 'done', 'failed'."""
+
+
+def generate(
+    project: Project, store: Store, *, device: str, watch: Callable[[RunEvent], None] | None = None
+) -> Plan:
+    """Load the base, admit candidates, store the plan and make every missing picture."""
+    from whichlora.run.admit import admit_all
+    from whichlora.run.pictures import photograph_reader
+    from whichlora.run.runner import run_plan
+
+    family, base = identify_base(project, device)
+    rows, refused = draft_rows(project, family, base)
+    with _status(f"loading {base.id}"):
+        session = family.load(base, device)
+    with _status("checking every LoRA: does what is in the file reach the model, and does it change anything?"):
+        admitted, turned_away = admit_all(session, rows)
+    plan = make_plan(project, base, admitted, [*refused, *turned_away], library_versions(base.family))
+    for row in plan.refused:
+        progress_console.print(f"[yellow]refused[/] {_plain(row['name'])}: {_plain(row['reason'])}")
+    store.add_document("plan", plan_to_json(plan))
+    rotten = store.forget_rotten()
+    if rotten:
+        progress_console.print(f"{len(rotten)} pictures on disk were damaged and will be made again.")
+    read = photograph_reader(plan, project.workspace.folder)
+    with _bar() as advance:
+
+        def step(event: RunEvent) -> None:
+            label = {"encode": "encoding", "cell": "editing", "failure": "editing"}.get(event.kind, event.kind)
+            advance(label, event.done, event.total, event.eta_s)
+            if event.kind == "failure":
+                progress_console.print(f"[yellow]failed[/] {_plain(event.candidate)} on {_plain(event.case)}: "
+                                       f"{_plain(event.note)}")
+            if watch:
+                watch(event)
+
+        run_plan(plan, store, session, read, step)
+    return plan
+
+
+def score(project: Project, store: Store, plan: Plan) -> None:
+    """Measure every finished picture that lacks a score."""
+    from whichlora.metrics.stage import score_plan
+    from whichlora.run.pictures import photograph_reader
+
+    with _bar() as advance:
+        score_plan(plan, store, photograph_reader(plan, project.workspace.folder),
+                   lambda done, total: advance("scoring", done, total, None))
+
+
+def conclude(store: Store, plan: Plan, command: str) -> Findings:
+    """Analyse the stored scores and store the findings."""
+    from whichlora import __version__
+    from whichlora.analysis.stage import analyse_store
+    from whichlora.metrics.stage import scoring_context
+
+    manifest: dict[str, Any] = {
+        "command": command, "whichlora": __version__, "libraries": dict(plan.libraries), "base": plan.base.id,
+        "base_fingerprint": plan.base.fingerprint, "options": dict(plan.base.options),
+        "python": sys.version.split()[0], "notes": list(plan.notes),
+        "adapters": {
+            candidate.name: [f"{use.name} × {use.weight:g} (sha256 {use.sha256[:16]})" for use in candidate.adapters]
+            for candidate in plan.candidates if candidate.adapters
+        },
+        "samplers": {
+            candidate.sampler.name: f"{candidate.sampler.num_inference_steps} steps, "
+            f"true_cfg_scale {candidate.sampler.true_cfg_scale:g}"
+            for candidate in plan.candidates
+        },
+    }
+    with _status("weighing the evidence"):
+        return analyse_store(store, plan, context=scoring_context(plan), manifest=manifest)
+
+
+def publish(
+    project: Project, store: Store, plan: Plan, findings: Findings, *, markdown: Path | None, folder: Path | None = None
+) -> Path:
+    """Write the report; returns the page to open."""
+    from whichlora.metrics.stage import scoring_context
+    from whichlora.report.markdown import write_markdown
+    from whichlora.report.page import write_report
+    from whichlora.report.stage import report_input
+
+    material = report_input(store, plan, findings, project.workspace.folder, context=scoring_context(plan))
+    with _status("writing the report"):
+        paths = write_report(material, folder or project.workspace.report)
+        if markdown is not None:
+            write_markdown(material, markdown)
+    return paths.index
+
+
+def stored_plan(store: Store) -> Plan:
+    """The newest plan.
+
+    Raises:
+        ProjectError: Nothing was run yet.
+    """
+    data = store.document("plan")
+    if data is None:
+        raise ProjectError("This project has no pictures yet.", fix="Run: whichlora run PROJECT")
+    return plan_from_json(data)
+
+
+def cell_counts(store: Store, plan: Plan) -> dict[str, int]:
+    """'planned', 'done' and 'failed' cells of a plan."""
+    generations = store.generations()
+    ids = {cell.id for cell in plan.cells}
+    done = sum(1 for cell in ids if cell in generations and generations[cell].status == "done")
+    failed = sum(1 for cell in ids if cell in generations and generations[cell].status == "failed")
+    return {"planned": len(ids), "done": done, "failed": failed}
+
+
+def verdict_document(findings: Findings, counts: dict[str, int], report: Path | None) -> dict[str, Any]:
+    """The part of the JSON documents of demo, run, report and evaluate that scripts may rely on."""
+    advice = findings.recommendation
+    return {
+        "verdict": {
+            "decision": advice.decision, "provisional": advice.provisional, "candidate": advice.candidate,
+            "firm": advice.firm, "sentence": advice.sentence,
+        },
+        "candidates": [
+            {
+                "name": row.name, "role": row.role,
+                "ccr": {"value": row.ccr.value, "low": row.ccr.low, "high": row.ccr.high},
+                "capabilities": {
+                    name: {"state": fact.state, "value": fact.rate.value, "low": fact.rate.low, "high": fact.rate.high}
+                    for name, fact in row.capabilities.items()
+                },
+                "seconds_per_image": row.seconds_per_image, "peak_memory_gib": row.peak_memory_gib,
+            }
+            for row in findings.candidates
+        ],
+        "refused": [dict(row) for row in findings.refused],
+        "cells": counts,
+        "report": str(report) if report else None,
+    }
+
+
+@contextmanager
+def _status(text: str) -> Iterator[None]:
+    with progress_console.status(text):
+        yield
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int, float | None], None]]:
+    columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=None), MofNCompleteColumn(),
+               TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=progress_console, transient=False) as progress:
+        tasks: dict[str, Any] = {}
+
+        def advance(label: str, done: int, total: int, eta_s: float | None) -> None:
+            if label not in tasks:
+                tasks[label] = progress.add_task(label, total=total, left="")
+            left = "" if eta_s is None else f"about {format_seconds(eta_s)} left"
+            progress.update(tasks[label], completed=done, total=total, left=left if done < total else "")
+
+        yield advance
+
+
+def format_seconds(seconds: float) -> str:
+    """'40 s', '12 min' or '3.5 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
