@@ -55,6 +55,10 @@ class CapabilityFact:
     """Shown worse than base after the same correction."""
     more_photos: int | None = None
     """For OPEN: photographs that would probably settle it."""
+    floor: float | None = None
+    """One-sided 95 % lower bound for new photographs: PASS means that it reaches the target."""
+    ceiling: float | None = None
+    """One-sided 95 % upper bound for new photographs: FAIL means that it stays below the target."""
 
 
 @dataclass(frozen=True, slots=True)
