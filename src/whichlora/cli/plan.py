@@ -26,9 +26,12 @@ def command(
     if json:
         emit_json("whichlora.plan/1", document)
         return
-    answer_console.print(f"{document['candidates']} rows × {document['photos']} photographs × "
-                         f"{document['edits']} edits × {document['seeds']} seeds = "
-                         f"[bold]{document['cells']} pictures[/], {document['controls']} of them controls that cost nothing.")
+    shape = " × ".join((
+        f"{document['candidates']} rows", f"{document['photos']} photographs", f"{document['edits']} edits",
+        f"{document['seeds']} seeds",
+    ))
+    answer_console.print(f"{shape} = [bold]{document['cells']} pictures[/], {document['controls']} of them controls "
+                         "that cost nothing.")
     if document["gpu_hours"] is not None:
         answer_console.print(f"Price: about [bold]{document['gpu_hours']:.1f} hours[/] ({document['price_basis']}).")
     else:

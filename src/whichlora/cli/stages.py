@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
-from whichlora.errors import ProjectError
+from whichlora.errors import ProjectError, UserError
 from whichlora.findings import Findings
 from whichlora.plan.codec import plan_from_json, plan_to_json
 from whichlora.run.events import RunEvent
@@ -36,6 +37,18 @@ class Outcome:
     """The Markdown report, when asked for."""
     cells: dict[str, int]
     """'planned', 'done', 'failed'."""
+
+
+def require_run_extra() -> None:
+    """Say in one sentence when the packages that make pictures are not installed.
+
+    Raises:
+        UserError: torch, diffusers or transformers is missing.
+    """
+    missing = [name for name in ("torch", "diffusers", "transformers") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"Making pictures needs {', '.join(missing)}, which is not installed.",
+                        fix="Install it with: pip install 'whichlora[run]'")
 
 
 def generate(

@@ -1,0 +1,42 @@
+"""Shared by all tests: no network, no stray state, and a switch for the part that needs no torch."""
+
+import os
+import shutil
+
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Nothing in the tests may reach a real hub; those that speak to a local one set their own endpoint.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--torchless", action="store_true", help="fail if a test imports torch")
+    parser.addoption("--slow", action="store_true", help="also run the long counts")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="long count; run with --slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of a system Chromium; its absence is a failure, not a skip."""
+    path = next((found for name in ("chromium", "chromium-browser", "google-chrome")
+                 if (found := shutil.which(name))), None)
+    assert path, "These tests need a Chromium: apt-get install chromium"
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _torchless(request):
+    yield
+    if request.config.getoption("--torchless"):
+        import sys
+
+        assert "torch" not in sys.modules, "this test imported torch"
