@@ -44,9 +44,9 @@ class LoraModule:
     name: str
     """Canonical module path in the model, such as 'transformer_blocks.0.attn.to_q'."""
     kind: str
-    """'lora', 'dora', 'lokr', 'loha' or 'diff' (a full weight difference)."""
+    """'lora', 'dora', 'lokr', 'loha', 'diff' (a full weight difference) or 'bias' (a bias difference)."""
     rank: int
-    """Inner dimension; 0 for 'diff'."""
+    """Inner dimension; 0 for 'diff' and 'bias'."""
     alpha: float | None
     """Alpha as stored, or None when the file has none."""
     scale: float
@@ -85,6 +85,8 @@ class LoraFile:
     """The header's own metadata, as text."""
     unmatched: tuple[str, ...] = ()
     """Keys that belong to no module; anything here refuses the file."""
+    notes: tuple[str, ...] = ()
+    """What is worth knowing without being wrong, such as where the strength was read."""
 
 
 # --------------------------------------------------------------------------- what is compared

@@ -24,7 +24,7 @@ def test_rows_come_back_as_they_went_in(tmp_path):
         image = store.images.put(b"png bytes")
         generation = done("c1", image, device="cpu", 镜头="ok")
         assert store.add_generation(generation)
-        score = Score("c1", "identity/face", 2, None, "no face was found", False, "identity", "", {"boxes": [[1, 2, 3, 4]]})
+        score = Score("c1", "identity/face", 2, None, "no face", False, "identity", "", {"boxes": [[1, 2, 3, 4]]})
         store.add_scores([score], context="k")
     with Store(tmp_path) as store:
         assert store.generations() == {"c1": generation}

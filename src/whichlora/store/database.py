@@ -66,7 +66,9 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         _migrate(connection)
     except sqlite3.DatabaseError as error:
         if "disk" in str(error) or "I/O" in str(error) or "unable to open" in str(error):
-            raise MachineError(f"'{path}' could not be opened: {error}.", fix="Check the disk and its rights.") from error
+            raise MachineError(
+                f"'{path}' could not be opened: {error}.", fix="Check the disk and its rights."
+            ) from error
         raise ProjectError(
             f"'{path}' is not a store that whichlora can read: {error}.",
             fix="Move it away and run again; pictures in 'images' are kept.",

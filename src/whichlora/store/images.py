@@ -1,4 +1,4 @@
-"""Content-addressed pictures: a file's name is the SHA-256 of its bytes, so a picture is never overwritten or mixed up."""
+"""Content-addressed pictures: a file's name is the SHA-256 of its bytes, so none is overwritten or mixed up."""
 
 from __future__ import annotations
 
