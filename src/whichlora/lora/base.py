@@ -8,11 +8,13 @@ the order: trainer metadata, model card, file name, repository name. Nothing her
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichlora.lora import keys
 from whichlora.lora.header import printable
+from whichlora.lora.keys import ModelShape
 from whichlora.types import BaseEvidence
 
 UNKNOWN = "unknown"
@@ -33,6 +35,11 @@ _OTHER_FAMILIES = frozenset({QWEN_21, FLUX1, FLUX2, SDXL, SD15, Z_IMAGE, WAN})
 
 QWEN_FAMILY = frozenset({QWEN_IMAGE, QWEN_EDIT, QWEN_EDIT_2509, QWEN_EDIT_2511, QWEN_LAYERED})
 """Bases whose shapes are the same; a LoRA of one can be applied to any, with an effect of its own."""
+
+FLUX1_DOUBT = (
+    "CONFLICT: it adapts exactly blocks 0 to 18 and only their attention, which fits FLUX.1 as well as Qwen-Image."
+)
+_FLUX1_DOUBLE_BLOCKS = 19
 
 _SAYS: tuple[tuple[re.Pattern[str], str, float], ...] = (
     # In text written by people (lower case, separators as '-') → base, how surely.
@@ -116,6 +123,50 @@ def _refine(base: str, listed: list[tuple[str, int, int]]) -> tuple[str, str]:
         if 768 in contexts:
             return SD15, " with a 768-wide text context"
     return base, ""
+
+
+def weigh(
+    sizes: Sequence[tuple[str, int, int]], family: tuple[str, str] | None, metadata: Mapping[str, str], *,
+    shape: ModelShape | None = None, card: Mapping[str, Any] | None = None, file_name: str = "", repo: str = "",
+) -> BaseEvidence:
+    """Weigh shapes and every written source, and name the base.
+
+    Args:
+        sizes: (module, out_features, in_features) of every adapted weight that Qwen-Image has.
+        family: Result of `family_of_keys`.
+        metadata: The header's own metadata.
+        shape: Sizes of the model that the file is meant for, if known.
+        card: Front matter of the model card, parsed.
+        file_name: Name of the file.
+        repo: Repository id.
+    """
+    inferred = keys.infer_shape(sizes)
+    matches, full_size = "", False
+    if sizes and not family:
+        full_size = inferred == keys.QWEN_IMAGE_20B
+        matches = f"{len(sizes)} adapted weights are named as in the Qwen-Image transformer"
+        if full_size:
+            matches += "; their width of 3,072 is that of Qwen-Image, -Edit, -Edit-2509 and -Edit-2511 alike."
+        else:
+            width = f" of width {inferred.width:,}" if inferred else ""
+            matches += f"{width}, which is not the size of the published 20 B models."
+        if shape is not None and inferred is not None and shape.width != inferred.width:
+            matches += f" The given model is {shape.width:,} wide."
+    found = identify(
+        family=family, matches_qwen=matches, full_size=full_size, metadata=metadata, card=card, file_name=file_name,
+        repo=repo,
+    )
+    if full_size and _could_be_flux1(sizes) and found.confidence <= 0.3:
+        return BaseEvidence(found.id, 0.1, (*found.evidence, FLUX1_DOUBT))
+    return found
+
+
+def _could_be_flux1(sizes: Sequence[tuple[str, int, int]]) -> bool:
+    """FLUX.1's 19 double blocks have attention layers of the same names and sizes as Qwen-Image's."""
+    blocks = {keys.block_index(name) for name, _, _ in sizes}
+    return blocks == set(range(_FLUX1_DOUBLE_BLOCKS)) and all(
+        keys.suffix(name).startswith("attn.") for name, _, _ in sizes
+    )
 
 
 def identify(

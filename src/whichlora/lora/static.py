@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from whichlora.errors import RefusedError
 from whichlora.lora import dtypes, keys
+from whichlora.lora.base import FLUX1_DOUBT
 from whichlora.lora.header import Entry, TensorFile, printable, read_header
-from whichlora.lora.inspect import FLUX1_DOUBT, inspect_lora, weight_sizes
+from whichlora.lora.inspect import inspect_lora
 from whichlora.lora.keys import ModelShape
-from whichlora.lora.structure import Adapted, Structure, build
+from whichlora.lora.structure import Adapted, Structure, build, weight_sizes
 from whichlora.types import LoraFile
 
 MAX_RANK = 1024
@@ -112,7 +113,7 @@ def check_structure(structure: Structure, shape: ModelShape | None) -> ModelShap
         raise RefusedError(f"{count} of its keys are unmatched{first}.")
     for change in structure.adapted:
         _check_tensors(change)
-    shape = shape or keys.infer_shape(weight_sizes(structure))
+    shape = shape or keys.infer_shape(weight_sizes(structure.adapted))
     if shape is None:
         raise RefusedError("Nothing in it tells the size of its model.", fix="Name the model with --model FOLDER.")
     for change in structure.adapted:

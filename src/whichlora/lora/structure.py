@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whichlora.lora import base, keys
-from whichlora.lora.formats import Key, Recognised, foreign, read_names, recognise
+from whichlora.lora.formats import Recognised, foreign, read_names, recognise
 from whichlora.lora.header import Entry, Header, printable
 from whichlora.lora.scales import PeftRecord, Strength, read_record, strength
+from whichlora.types import BaseEvidence
 
 _LOKR = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")
 _LOHA = ("loha_w1_a", "loha_w1_b", "loha_w2_a", "loha_w2_b")
@@ -67,6 +68,8 @@ class Structure:
     """What is worth knowing without being wrong."""
     family: tuple[str, str] | None
     """Foreign model family (base id, sentence), if the keys name one."""
+    base: BaseEvidence
+    """Which base it belongs to, by keys, shapes and header metadata alone; a card or file name may know more."""
 
 
 def build(header: Header, *, path: Path | None = None, read_scalar: ReadScalar | None = None) -> Structure:
@@ -98,6 +101,7 @@ def build(header: Header, *, path: Path | None = None, read_scalar: ReadScalar |
     return Structure(
         recognised, tuple(builder.adapted), tuple(sorted(unmatched, key=order.__getitem__)), tuple(problems),
         tuple(_notes(recognised, record, builder)), family,
+        base.weigh(weight_sizes(tuple(builder.adapted)), family, header.metadata),
     )
 
 
@@ -318,4 +322,15 @@ def target_modules(adapted: tuple[Adapted, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys.suffix(change.name) for change in adapted))
 
 
-__all__ = ["Adapted", "Key", "Structure", "build", "measure", "target_modules"]
+def shared_alpha(adapted: tuple[Adapted, ...]) -> float | None:
+    """Alpha that all modules share; None when it is absent, unread or mixed."""
+    alphas = {change.alpha for change in adapted if change.kind not in ("diff", "bias")}
+    return alphas.pop() if len(alphas) == 1 else None
+
+
+def weight_sizes(adapted: tuple[Adapted, ...]) -> list[tuple[str, int, int]]:
+    """(module, out_features, in_features) of every two-dimensional change."""
+    return [
+        (change.name, change.shape[0], change.shape[1])
+        for change in adapted if change.parameter == "weight" and len(change.shape) == 2
+    ]
