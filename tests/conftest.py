@@ -2,8 +2,13 @@
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+
+# Tests borrow each other's builders by folder, such as `from families import tiny`.
+sys.path.insert(0, str(Path(__file__).parent))
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Nothing in the tests may reach a real hub; those that speak to a local one set their own endpoint.
@@ -37,6 +42,4 @@ def chromium():
 def _torchless(request):
     yield
     if request.config.getoption("--torchless"):
-        import sys
-
         assert "torch" not in sys.modules, "this test imported torch"
