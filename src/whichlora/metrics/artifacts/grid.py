@@ -1,0 +1,69 @@
+"""Mesh or grid lines, as few-step LoRAs leave them: periodic patterns of 8 and 16 px that the source has not.
+
+Figure: amplitude in grey levels of the strongest pattern at those periods, above what frequencies beside it hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichlora.metrics._common import FunctionMetric
+from whichlora.metrics.artifacts._findings import Finding, whole
+from whichlora.metrics.base import Picture, View
+from whichlora.types import Measurement
+from whichlora.vision.picture import remembered
+
+PERIODS_PX = (8, 16)
+"""A latent pixel is 8 px wide, a transformer patch 16."""
+VISIBLE, SPOILT = 1.0, 3.0
+"""Amplitudes in grey levels (0–255): seen on even areas; seen everywhere."""
+NEIGHBOURS = 4
+
+
+@remembered(64)
+def grid_amplitude(picture: Picture) -> float:
+    """Amplitude (grey levels) of the strongest 8- or 16-px pattern above its neighbouring frequencies."""
+    height, width = (side // 16 * 16 for side in picture.shape[:2])
+    if min(height, width) < 64:
+        return 0.0
+    grey = picture[:height, :width].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    window = np.outer(np.hanning(height), np.hanning(width))
+    spectrum = np.abs(np.fft.fft2((grey - grey.mean()) * window)) * 2 / window.sum()
+    best = 0.0
+    for period in PERIODS_PX:
+        fy, fx = height // period, width // period
+        for row, col in ((0, fx), (fy, 0), (fy, fx), (0, 2 * fx), (2 * fy, 0)):
+            best = max(best, _peak(spectrum, row, col))
+    return best
+
+
+def _peak(spectrum: NDArray[np.float64], row: int, col: int) -> float:
+    """Height of a peak above the median of its neighbourhood along the axes; the window spreads a line over ±1."""
+    height, width = spectrum.shape
+    offsets = [step for step in range(-NEIGHBOURS, NEIGHBOURS + 1) if abs(step) > 1]
+    around: list[float] = []
+    if col:
+        around += [spectrum[row % height, (col + step) % width] for step in offsets]
+    if row:
+        around += [spectrum[(row + step) % height, col % width] for step in offsets]
+    return float(spectrum[row % height, col % width] - 2 * np.median(around))
+
+
+def find(view: View) -> Finding:
+    """Grid of the output beyond the source's own."""
+    figure = max(0.0, grid_amplitude(view.output) - max(0.0, grid_amplitude(view.source)))
+    return Finding("grid", figure, VISIBLE, SPOILT, whole(view.output.shape), "grid lines over the picture")
+
+
+def measure(view: View, prepared: Any) -> Measurement:
+    """Grey levels of grid pattern beyond the source's."""
+    del prepared
+    return find(view).measurement()
+
+
+PLUGIN = FunctionMetric(
+    name="artifacts/grid", title="Grid lines", unit="grey levels", better="lower", measured_by=measure,
+)

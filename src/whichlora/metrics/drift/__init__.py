@@ -1,0 +1,1 @@
+"""Unwanted zoom, shift and colour change of the whole picture."""

@@ -1,0 +1,139 @@
+"""Turning a raw similarity into "how alike her own photographs are", with an impostor floor. Pure numpy/scipy.
+
+A raw cosine means nothing on its own: the same recogniser gives 0.3 for one person's photographs and 0.6 for
+another's. So every picture is placed on a scale of this subject: 0 = as alike as a typical stranger is,
+100 = as alike as the subject's own photographs are to one another. The threshold is the similarity that at most
+1 % of strangers reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FALSE_MATCH = 0.01
+"""Share of strangers that may pass."""
+ENOUGH_FOR_QUANTILE = 100
+"""Impostors from which on the empirical quantile is used; below, a normal prediction bound."""
+MIN_IMPOSTORS = 5
+MIN_OWN = 3
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What is assumed of a recogniser when a subject brings too few photographs."""
+
+    own_median: float
+    """Similarity of two photographs of one subject."""
+    impostor_median: float
+    """Similarity of two subjects."""
+    threshold: float
+    """Similarity from which on two pictures count as one subject."""
+    never_below: float | None = None
+    """A calibrated threshold is never laxer than this."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A calibrated scale. Similarities grow with likeness, whatever their unit."""
+
+    threshold: float
+    """Similarity that passes."""
+    own_median: float
+    """Typical similarity among the subject's own photographs."""
+    impostor_median: float
+    """Typical similarity to a stranger."""
+    own: tuple[float, ...]
+    """Each own photograph's similarity to the nearest other one, sorted."""
+    impostors: tuple[float, ...]
+    """Each impostor's similarity to the nearest own photograph, sorted."""
+    calibration: str
+    """'calibrated', 'partly calibrated' or 'uncalibrated'."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know."""
+
+    def percent(self, similarity: float) -> float:
+        """0 = a typical stranger, 100 = as alike as own photographs; 0 at the least, may exceed 100."""
+        span = max(self.own_median - self.impostor_median, 1e-6)
+        return max(0.0, 100 * (similarity - self.impostor_median) / span)
+
+    def facts(self, similarity: float) -> dict[str, Any]:
+        """Plain data for a measurement's detail."""
+        below_own = float(np.mean([value <= similarity for value in self.own])) if self.own else None
+        above = float(np.mean([value >= similarity for value in self.impostors])) if self.impostors else None
+        return {
+            "similarity": similarity,
+            "threshold": self.threshold,
+            "threshold_percent": self.percent(self.threshold),
+            "percentile_of_own": None if below_own is None else 100 * below_own,
+            "impostors_at_least_as_alike_percent": None if above is None else 100 * above,
+            "calibration": self.calibration,
+            "own_photographs": len(self.own),
+            "impostors": len(self.impostors),
+            "notes": list(self.notes),
+        }
+
+
+def nearest(similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Per row, the similarity to the nearest other: rows of a square matrix leave themselves out."""
+    values = similarities.copy()
+    np.fill_diagonal(values, -np.inf)
+    return values.max(axis=1)
+
+
+def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaults) -> Scale:
+    """Build the scale of a subject.
+
+    Args:
+        own: Each own photograph's similarity to the nearest other own one.
+        impostors: Each impostor's similarity to the nearest own photograph.
+        defaults: The recogniser's values for what cannot be estimated.
+    """
+    notes: list[str] = []
+    own_known = len(own) >= MIN_OWN
+    own_median = float(np.median(own)) if own_known else defaults.own_median
+    if not own_known:
+        notes.append(f"only {len(own)} comparable own photographs; {MIN_OWN} are needed to calibrate")
+    strangers = [value for value in impostors if not own_known or value < own_median]
+    if len(strangers) < len(impostors):
+        notes.append(
+            f"{len(impostors) - len(strangers)} impostor(s) look as alike as own photographs and were left out: "
+            "check that they show somebody else",
+        )
+    strangers_known = len(strangers) >= MIN_IMPOSTORS
+    impostor_median = float(np.median(strangers)) if strangers_known else defaults.impostor_median
+    threshold = _threshold(strangers) if strangers_known else defaults.threshold
+    if not strangers_known:
+        notes.append(f"only {len(strangers)} usable impostors; {MIN_IMPOSTORS} are needed for a floor")
+    if defaults.never_below is not None:
+        threshold = max(threshold, defaults.never_below)
+    if own_median <= impostor_median:
+        notes.append("strangers look as alike as own photographs: this recogniser cannot tell this subject")
+        own_median = impostor_median + max(abs(defaults.own_median - defaults.impostor_median), 1e-3)
+    if own_known and float(np.mean([value >= threshold for value in own])) < 0.8:
+        notes.append("more than a fifth of the own photographs would fail this threshold")
+    words = {2: "calibrated", 1: "partly calibrated", 0: "uncalibrated"}
+    return Scale(
+        threshold, own_median, impostor_median, tuple(sorted(map(float, own))), tuple(sorted(map(float, strangers))),
+        words[int(own_known) + int(strangers_known)], tuple(notes),
+    )
+
+
+def _threshold(strangers: Sequence[float]) -> float:
+    """Similarity that 1 % of strangers reach: a quantile of many, a prediction bound of few (Student's t).
+
+    No known stranger passes, whatever the bound says.
+    """
+    values = np.asarray(strangers, dtype=np.float64)
+    top = float(values.max()) + 1e-6
+    if values.size >= ENOUGH_FOR_QUANTILE:
+        return float(np.quantile(values, 1 - FALSE_MATCH, method="higher"))
+    from scipy import stats
+
+    spread = float(values.std(ddof=1)) * float(np.sqrt(1 + 1 / values.size))
+    bound = float(values.mean()) + float(stats.t.ppf(1 - FALSE_MATCH, values.size - 1)) * spread
+    return max(top, bound)

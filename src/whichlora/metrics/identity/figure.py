@@ -1,0 +1,74 @@
+"""Is it the same toy figure? For figures: similarity of the reader's embeddings on the subject's own scale.
+
+Not for photographs. The reader was trained on rendered characters, none of them a demonstration's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable
+from whichlora.metrics.base import Subject, View
+from whichlora.metrics.identity._calibration import Defaults, Scale, calibrate, nearest
+from whichlora.types import Measurement
+from whichlora.vision import figure
+
+DEFAULTS = Defaults(own_median=0.95, impostor_median=0.20, threshold=0.60)
+PRESENT = 0.5
+"""Probability of a figure below which there is none."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The subject's embeddings and scale."""
+
+    references: tuple[str, ...]
+    own: NDArray[np.float32]
+    """n × 64, each of length 1."""
+    scale: Scale
+
+
+def prepare(subject: Subject) -> Calibration | None:
+    """Embed the subject's pictures and the impostors'; None when the subject is no figure."""
+    if subject.kind != "figure":
+        return None
+    own = [(item.id, figure.read(item.picture)) for item in subject.references if item.same]
+    strangers = [figure.read(item.picture) for item in subject.references if not item.same]
+    own = [(name, reading) for name, reading in own if reading.present >= PRESENT]
+    if not own:
+        raise ValueError("none of the subject's own pictures shows a figure that can be read")
+    gallery = np.stack([reading.embedding for _, reading in own])
+    among = nearest((gallery @ gallery.T).astype(np.float64)) if len(own) > 1 else np.empty(0)
+    to_own = [float((gallery @ reading.embedding).max()) for reading in strangers if reading.present >= PRESENT]
+    return Calibration(tuple(name for name, _ in own), gallery, calibrate(list(among), to_own, DEFAULTS))
+
+
+def measure(view: View, prepared: Calibration | None) -> Measurement:
+    """Likeness to the nearest own picture, in percent of how alike the own pictures are."""
+    if prepared is None:
+        return not_applicable("this reader is for toy figures")
+    reading = figure.read(view.output)
+    if reading.present < PRESENT:
+        return missed("no figure was found in the picture", {"present": reading.present})
+    similarities = prepared.own @ reading.embedding
+    similarity = float(similarities.max())
+    scale = prepared.scale
+    detail = {
+        **scale.facts(similarity),
+        "nearest_reference": prepared.references[int(similarities.argmax())],
+        "present": reading.present,
+        "recogniser": "figure reader",
+    }
+    value = scale.percent(similarity)
+    why = (f"another figure: {value:.0f} % of how alike the own pictures are, "
+           f"{scale.percent(scale.threshold):.0f} % is needed")
+    return judged(value, similarity >= scale.threshold, why, detail)
+
+
+PLUGIN = FunctionMetric(
+    name="identity/figure", title="Same figure", unit="% of how alike own pictures are", better="higher",
+    gate="identity", measured_by=measure, prepared_by=prepare,
+)

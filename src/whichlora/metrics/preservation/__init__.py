@@ -1,0 +1,1 @@
+"""Did what must stay stay? Measured after alignment, outside the edited region."""
