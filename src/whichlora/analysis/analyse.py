@@ -1,0 +1,224 @@
+"""The one entrance: stored rows in, `Findings` out. Pure, and repeatable to the last digit.
+
+Does: run the four layers in order (facts, truth table, robustness, words). Does not: read or write anything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from whichlora.analysis import evidence, facts, options, robust, words
+from whichlora.analysis.cells import Verdict, judge
+from whichlora.analysis.decide import Contender, Row, decide
+from whichlora.analysis.evidence import Costs
+from whichlora.analysis.flip import flips
+from whichlora.analysis.ledger import Ledger
+from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.settings import Settings
+from whichlora.analysis.table import WHOLE, Table, tabulate
+from whichlora.findings import CandidateFacts, Findings, Recommendation
+from whichlora.types import Generation, Plan, Score
+
+NEEDS_FAILING = ("do-nothing", "vae-round-trip", "other-person")
+"""Controls that must not pass: their pictures are wrong by construction."""
+
+
+def analyse(
+    plan: Plan, generations: Sequence[Generation], scores: Sequence[Score], truth: Mapping[str, bool] | None = None,
+    settings: Settings | None = None,
+) -> Findings:
+    """Conclude what stored rows support.
+
+    Args:
+        plan: The stored plan.
+        generations: What became of the cells; cells without one are not yet attempted and count nowhere.
+        scores: Everything measured; rows of cells outside the plan are ignored.
+        truth: Cell id → did it truly pass, where a ground truth exists. Printed, never decided on.
+        settings: What the user set; defaults otherwise.
+
+    Returns:
+        Findings with `manifest['analysis']` holding every figure that a sentence uses.
+    """
+    chosen = settings or Settings()
+    by_cell = {generation.cell: generation for generation in generations}
+    owner = {cell.id: cell.candidate for cell in plan.cells}
+    own_scores = [score for score in scores if score.cell in owner]
+    verdicts = judge(plan.cells, {case.id: case for case in plan.cases}, by_cell, own_scores)
+    table = tabulate(plan, verdicts)
+    must = tuple(plan.must_have) or table.families
+    matrix = _matrix(plan, table, by_cell, own_scores, truth, chosen)
+    outcome, draws = _outcome(plan, table, must, matrix, chosen)
+    ledger = Ledger()
+    ordered = _worded(_in_order(matrix), table, ledger)
+    recommendation = Recommendation(
+        outcome.row.decision if not outcome.distrust else "undecided",
+        outcome.row.strategy if outcome.distrust or not outcome.row.firm else None,
+        outcome.row.candidate, outcome.row.firm and not outcome.distrust,
+        words.verdict(outcome, ledger), words.rationale(outcome, ledger), words.flip_card(outcome, ledger),
+        words.next_step(outcome, ledger), options.options(outcome, ledger), options.roadmap(outcome, ledger),
+        dict(outcome.row.routes),
+    )
+    asked = options.questions(plan, ledger)
+    return Findings(
+        plan.project, plan.base.id, plan.target, must, outcome.photos, ordered, plan.refused, recommendation,
+        _failures(verdicts), options.limits(outcome), asked,
+        _manifest(plan, chosen, outcome, draws, ledger),
+    )
+
+
+def _matrix(
+    plan: Plan, table: Table, generations: Mapping[str, Generation], scores: Sequence[Score],
+    truth: Mapping[str, bool] | None, settings: Settings,
+) -> dict[str, CandidateFacts]:
+    """Facts of every row, by name, in the plan's order."""
+    rows = evidence.in_play(table)
+    p_values = evidence.compared(table, rows, (*table.families, *WHOLE), table.families)
+    best = robust.best_probabilities(robust.joint_draws(table, table.families, settings.draws, settings.seed))
+    means = facts.metric_means(scores, {cell.id: cell.candidate for cell in plan.cells})
+    true = _true_rates(plan, truth, generations)
+    return {
+        candidate.name: facts.candidate_facts(
+            table, row, facts.capability_facts(table, row, plan.target, p_values), generations,
+            means.get(candidate.name, {}), best.get(candidate.name), true.get(candidate.name),
+        )
+        for row, candidate in enumerate(table.candidates)
+    }
+
+
+def _outcome(
+    plan: Plan, table: Table, must: tuple[str, ...], matrix: Mapping[str, CandidateFacts], settings: Settings,
+) -> tuple[Outcome, robust.Draws]:
+    """Decision, robustness and next purchase."""
+    costs = {name: Costs(row.seconds_per_image, row.peak_memory_gib) for name, row in matrix.items()}
+    found = evidence.contenders(table, must, settings, costs)
+    row = decide(found, must, plan.target)
+    again = {
+        photo: partial(_without, table, at, must, settings, costs, plan.target)
+        for at, photo in enumerate(table.photos) if len(table.photos) > 2
+    }
+    card = flips(found, must, plan.target, again) if found else []
+    draws = robust.joint_draws(table, must, settings.draws, settings.seed)
+    purchase = None
+    if not row.firm:
+        seconds = {name: facts.seconds_per_image for name, facts in matrix.items()}
+        purchase = robust.next_purchase(table, found, must, plan.target, seconds, seed=settings.seed)
+    outcome = Outcome(
+        plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
+        {c.name: c.score() for c in found}, _second_opinion(found), _distrust(table, matrix, settings),
+    )
+    return outcome, draws
+
+
+def _without(
+    table: Table, photo: int, must: tuple[str, ...], settings: Settings, costs: Mapping[str, Costs], target: float,
+) -> Row:
+    """The decision as if one photograph had never been used."""
+    return decide(evidence.contenders(table.without(photo), must, settings, costs), must, target)
+
+
+def _second_opinion(found: Sequence[Contender]) -> str:
+    """TOPSIS's first over the must-haves; '' with fewer than two contenders."""
+    if len(found) < 2:
+        return ""
+    closeness = robust.topsis(np.array([c.lean for c in found]))
+    return found[int(closeness.argmax())].name
+
+
+def _distrust(table: Table, matrix: Mapping[str, CandidateFacts], settings: Settings) -> tuple[str, ...]:
+    """Controls that pass although their pictures are wrong by construction: the metrics are then not to be believed."""
+    reasons = []
+    for row, candidate in enumerate(table.candidates):
+        if candidate.role != "control" or candidate.control not in NEEDS_FAILING:
+            continue
+        rate = evidence.overall_rate(table, row, table.families)
+        if rate is not None and rate.floor > settings.control_limit:
+            reasons.append(
+                f"The control row {candidate.name} passes although its pictures cannot be right, so what passes "
+                "elsewhere may be wrong as well."
+            )
+    return tuple(reasons)
+
+
+def _in_order(matrix: Mapping[str, CandidateFacts]) -> list[CandidateFacts]:
+    """Base first, then candidates by rate, then controls."""
+    rank = {"base": 0, "candidate": 1, "control": 2}
+
+    def key(facts: CandidateFacts) -> tuple[int, float, str]:
+        value = facts.ccr.value
+        inner = 0.0 if facts.role == "base" else -(value if value is not None else -1.0)
+        return rank[facts.role], inner, facts.name if facts.role != "base" else ""
+
+    return sorted(matrix.values(), key=key)
+
+
+def _worded(rows: Sequence[CandidateFacts], table: Table, ledger: Ledger) -> tuple[CandidateFacts, ...]:
+    """Add sentences of strengths and weaknesses."""
+    names = (*table.families, *WHOLE)
+    return tuple(
+        replace(row, strengths=words.strengths(row, ledger, names), weaknesses=words.weaknesses(row, ledger, names))
+        for row in rows
+    )
+
+
+def _failures(verdicts: Sequence[Verdict]) -> dict[str, tuple[str, ...]]:
+    """Fault → cells, most frequent first."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for verdict in verdicts:
+        for fault in verdict.faults:
+            found[fault].append(verdict.cell.id)
+    return {fault: tuple(cells) for fault, cells in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
+
+
+def _true_rates(
+    plan: Plan, truth: Mapping[str, bool] | None, generations: Mapping[str, Generation],
+) -> dict[str, float]:
+    """True consistency rate by candidate, capabilities weighing the same."""
+    if not truth:
+        return {}
+    family = {case.id: case.family for case in plan.cases}
+    found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for cell in plan.cells:
+        if cell.id in truth and cell.id in generations:
+            found[cell.candidate][family[cell.case]].append(truth[cell.id])
+    return {name: fmean(fmean(values) for values in mine.values()) for name, mine in found.items()}
+
+
+def _manifest(
+    plan: Plan, settings: Settings, outcome: Outcome, draws: robust.Draws, ledger: Ledger,
+) -> dict[str, Any]:
+    """Settings, versions, and the figures behind every sentence."""
+    names = sorted(
+        {source.id for source in plan.sources} | {case.id for case in plan.cases}
+        | {use.name for candidate in plan.candidates for use in candidate.adapters}
+    )
+    return {
+        "base": {"id": plan.base.id, "family": plan.base.family, "fingerprint": plan.base.fingerprint,
+                 "options": dict(plan.base.options)},
+        "libraries": dict(plan.libraries),
+        "candidates": {c.name: c.fingerprint() for c in plan.candidates},
+        "command": settings.command,
+        **dict(settings.extra),
+        "analysis": {
+            "settings": {"draws": settings.draws, "seed": settings.seed, "margin": settings.margin,
+                         "max_seconds": settings.max_seconds, "max_memory_gib": settings.max_memory_gib},
+            "figures": ledger.figures, "sentences": ledger.sentences, "names": names,
+            "possible": sorted(outcome.row.possible),
+            "corrected": dict(outcome.corrected),
+            "acceptability": {name: dict(entry) for name, entry in outcome.acceptability.items()},
+            "pareto": robust.pareto(draws),
+            "information": robust.information_value(draws),
+            "second_opinion": outcome.second_opinion,
+            "flips": [
+                {"kind": f.kind, "what": f.what, "candidate": f.candidate, "change": f.change,
+                 "strategy": f.row.strategy, "choice": f.row.candidate, "firm": f.row.firm}
+                for f in outcome.flips
+            ],
+        },
+    }

@@ -1,0 +1,216 @@
+"""Intervals, shrunken guesses and corrected comparisons for every row of the table.
+
+Does: turn counts into `Contender`s and paired differences. Does not: word, choose or store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichlora.analysis.decide import Contender
+from whichlora.analysis.settings import Settings
+from whichlora.analysis.table import WHOLE, Table
+from whichlora.stats.multiple import max_t
+from whichlora.stats.paired import Difference, paired_difference
+from whichlora.stats.rates import RateInterval, clustered_rate, pooled_capabilities, rate_interval
+from whichlora.stats.shrinkage import Shrunken, shrink
+from whichlora.types import Candidate
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.05
+"""Family-wise level of 'shown better than base'."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a row costs, where it is known."""
+
+    seconds: float | None
+    """Mean seconds per picture."""
+    memory_gib: float | None
+    """Largest peak memory."""
+
+
+def kind_of(candidate: Candidate) -> str:
+    """'base', 'single' or 'stack' (several LoRAs beyond those of the sampler)."""
+    if candidate.role == "base":
+        return "base"
+    return "stack" if len(candidate.adapters) > 1 else "single"
+
+
+def base_of(table: Table, row: int) -> int | None:
+    """Row of the base that a row is compared with: the one with the same sampler if there is one."""
+    bases = [i for i, c in enumerate(table.candidates) if c.role == "base"]
+    if not bases:
+        return None
+    alike = [i for i in bases if table.candidates[i].sampler == table.candidates[row].sampler]
+    return (alike or bases)[0]
+
+
+def capability_rate(table: Table, row: int, capability: str) -> RateInterval | None:
+    """Rate of a row at a capability, or None without any scored cell."""
+    passed, scored = table.counts(row, capability)
+    return clustered_rate(passed, scored) if scored.sum() > 0 else None
+
+
+def overall_rate(table: Table, row: int, families: Sequence[str]) -> RateInterval | None:
+    """Rate with equal weight for each of some families, or None without any scored cell."""
+    values, cells = overall_values(table, row, families)
+    if len(values) == 0:
+        return None
+    return rate_interval(values, cells)
+
+
+def overall_values(table: Table, row: int, families: Sequence[str]) -> tuple[Floats, float]:
+    """Pseudo-values per photograph of the equally weighted rate, and cells per photograph."""
+    rates, scored = table.rates(row)
+    at = [table.families.index(family) for family in families if family in table.families]
+    return pooled_capabilities(rates[at], scored[at])
+
+
+def photo_rates(table: Table, row: int, capability: str, families: Sequence[str]) -> tuple[Floats, Floats]:
+    """Rate per photograph (NaN without scored cells) and cells; 'overall' weighs `families` equally."""
+    if capability == "overall":
+        at = [table.families.index(family) for family in families if family in table.families]
+        rates, scored = table.rates(row)
+        rates, scored = rates[at], scored[at]
+        has = ~np.isnan(rates)
+        count = has.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(count > 0, np.where(has, rates, 0.0).sum(axis=0) / count, np.nan), scored.sum(axis=0)
+    passed, scored = table.counts(row, capability)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scored > 0, passed / scored, np.nan), scored
+
+
+def difference(table: Table, first: int, second: int, capability: str, families: Sequence[str]) -> Difference | None:
+    """Paired difference of two rows over the photographs both have, or None."""
+    a, m = photo_rates(table, first, capability, families)
+    b, n = photo_rates(table, second, capability, families)
+    both = ~np.isnan(a) & ~np.isnan(b)
+    if not both.any():
+        return None
+    cells = float(both.sum() / np.sum(1 / np.minimum(m[both], n[both])))
+    return paired_difference(a[both], b[both], cells)
+
+
+def compared(
+    table: Table, rows: Sequence[int], capabilities: Sequence[str], families: Sequence[str],
+) -> Mapping[tuple[int, str], float]:
+    """Signed adjusted p-values against base of every row × capability, one family of comparisons.
+
+    Returns:
+        (row, capability) → p, negative where the row is below base; comparisons that cannot be made are absent.
+    """
+    keys, columns = [], []
+    for row in rows:
+        base = base_of(table, row)
+        if base is None or base == row:
+            continue
+        for capability in capabilities:
+            a, _ = photo_rates(table, row, capability, families)
+            b, _ = photo_rates(table, base, capability, families)
+            delta = a - b
+            if not np.isnan(delta).all():
+                keys.append((row, capability))
+                columns.append(delta)
+    if not keys:
+        return {}
+    matrix = np.array(columns).T
+    adjusted = max_t(matrix)
+    signs = np.sign(np.nansum(matrix, axis=0))
+    return {key: float(p if sign >= 0 else -p) for key, p, sign in zip(keys, adjusted, signs, strict=True)}
+
+
+def better(p: float | None) -> bool:
+    """Does a signed adjusted p-value show a gain over base?"""
+    return p is not None and 0 < p <= LEVEL
+
+
+def worse(p: float | None) -> bool:
+    """Does a signed adjusted p-value show a loss against base?"""
+    return p is not None and -LEVEL <= p < 0
+
+
+def shrunken(table: Table, rows: Sequence[int], capability: str) -> Shrunken | None:
+    """Shrunken rates of some rows at one capability, or None where a row has no scored cell."""
+    filled, harmonic = [], []
+    for row in rows:
+        rates, scored = photo_rates(table, row, capability, ())
+        has = ~np.isnan(rates)
+        if not has.any():
+            return None
+        filled.append(np.where(has, rates, rates[has].mean()))
+        harmonic.append(has.sum() / np.sum(1 / scored[has]))
+    return shrink(np.array(filled), float(np.mean(harmonic)))
+
+
+def in_play(table: Table) -> list[int]:
+    """Rows that may be recommended and have any scored cell."""
+    scored = table.scored.sum(axis=(1, 2))
+    return [i for i, c in enumerate(table.candidates) if c.role != "control" and scored[i] > 0]
+
+
+def contenders(
+    table: Table, must: Sequence[str], settings: Settings, costs: Mapping[str, Costs],
+) -> list[Contender]:
+    """Everything that may be recommended, with what is known of it per must-have."""
+    rows = in_play(table)
+    intervals = {(row, name): capability_rate(table, row, name) for row in rows for name in must}
+    guesses: dict[tuple[int, str], float] = {}
+    for name in must:
+        posterior = shrunken(table, rows, name) if rows else None
+        for at, row in enumerate(rows):
+            interval = intervals[row, name]
+            raw = interval.value if interval else 0.0
+            guesses[row, name] = float(posterior.rates()[at]) if posterior is not None else raw
+    gains = compared(table, rows, ("overall",), [name for name in must if name not in WHOLE])
+    found = []
+    for row in rows:
+        candidate = table.candidates[row]
+        known = [intervals[row, name] for name in must]
+        found.append(Contender(
+            candidate.name, kind_of(candidate),
+            tuple(i.floor if i else 0.0 for i in known), tuple(i.ceiling if i else 1.0 for i in known),
+            tuple(guesses[row, name] for name in must), better(gains.get((row, "overall"))),
+            _over_budget(costs.get(candidate.name), settings) or _harms(table, row, must, guesses, settings.margin),
+        ))
+    return found
+
+
+def _over_budget(cost: Costs | None, settings: Settings) -> bool:
+    if cost is None:
+        return False
+    slow = settings.max_seconds is not None and cost.seconds is not None and cost.seconds > settings.max_seconds
+    big = (
+        settings.max_memory_gib is not None and cost.memory_gib is not None
+        and cost.memory_gib > settings.max_memory_gib
+    )
+    return slow or big
+
+
+def _harms(
+    table: Table, row: int, must: Sequence[str], guesses: Mapping[tuple[int, str], float], margin: float,
+) -> bool:
+    """Is a stack shown to lose more than the margin at what one of its members does best?"""
+    stack = table.candidates[row]
+    if kind_of(stack) != "stack":
+        return False
+    files = {use.sha256 for use in stack.adapters}
+    members = [
+        i for i in in_play(table)
+        if len(table.candidates[i].adapters) == 1 and table.candidates[i].adapters[0].sha256 in files
+    ]
+    for name in must:
+        if not members:
+            break
+        owner = max(members, key=lambda i: guesses.get((i, name), 0.0))
+        loss = difference(table, row, owner, name, must)
+        if loss is not None and loss.high < -margin:
+            return True
+    return False

@@ -1,0 +1,109 @@
+"""The flip card: the smallest change of an input that changes the choice, exactly.
+
+The choice is piecewise constant in every input, and its breakpoints are known: where a bound or a guess meets the
+target, or where two scores cross. So each breakpoint is tried, nearest first; nothing is searched numerically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from whichlora.analysis.decide import Contender, Row, decide
+
+NUDGE = 1e-7
+"""How far past a breakpoint a change is taken, as meeting it exactly may still count as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One smallest change."""
+
+    kind: str
+    """'target', 'rate' or 'photo'."""
+    what: str
+    """Must-have whose rate moves ('rate'), photograph that is left out ('photo'), '' for the target."""
+    candidate: str
+    """Row whose rate moves, '' otherwise."""
+    change: float
+    """Signed change (0 to 1 scale); 0 for a photograph."""
+    to: float
+    """Target, or guessed rate, after the change; 0 for a photograph."""
+    row: Row
+    """What the choice becomes."""
+
+
+def choice(row: Row) -> tuple[str, str, bool]:
+    """What counts as 'the choice': strategy, set-up, and whether it is firm."""
+    return row.strategy, row.candidate, row.firm
+
+
+def flips(
+    found: Sequence[Contender], must: Sequence[str], target: float, leave_out: Mapping[str, Callable[[], Row]],
+) -> list[Flip]:
+    """Smallest flips of the target, of every rate of every row, and single photographs that carry the choice.
+
+    Args:
+        found: Contenders behind the choice.
+        must: Must-haves.
+        target: Consistency rate that is good enough.
+        leave_out: Photograph → function that decides anew without it.
+
+    Returns:
+        Target first, then rates by size of change, then photographs.
+    """
+    now = decide(found, must, target)
+    card = [flip for flip in (flip_target(found, must, target, now),) if flip]
+    rates = (
+        flip_rate(found, must, target, now, i, j) for i in range(len(found)) for j in range(len(must))
+    )
+    card += sorted((flip for flip in rates if flip), key=lambda flip: abs(flip.change))
+    for photo, again in leave_out.items():
+        row = again()
+        if choice(row) != choice(now):
+            card.append(Flip("photo", photo, "", 0.0, 0.0, row))
+    return card
+
+
+def flip_target(found: Sequence[Contender], must: Sequence[str], target: float, now: Row) -> Flip | None:
+    """Smallest change of the target, up or down, that changes the choice; the target stays within 0..1."""
+    levels = [value for c in found for value in (*c.low, *c.high, *c.lean)]
+
+    def moved(change: float) -> Row | None:
+        return decide(found, must, target + change) if 0 < target + change <= 1 else None
+
+    hit = _nearest((value - target for value in levels), moved, now)
+    return None if hit is None else Flip("target", "", "", hit[0], target + hit[0], hit[1])
+
+
+def flip_rate(
+    found: Sequence[Contender], must: Sequence[str], target: float, now: Row, at: int, name: int,
+) -> Flip | None:
+    """Smallest change of one row's rate at one must-have that changes the choice, everything else fixed."""
+    mover = found[at]
+    levels = [target - mover.low[name], target - mover.high[name], target - mover.lean[name]]
+    score = mover.score()
+    levels += [(other.score() - score) * len(must) for i, other in enumerate(found) if i != at]
+    # Routes go to whoever is best at the one must-have.
+    levels += [other.lean[name] - mover.lean[name] for i, other in enumerate(found) if i != at]
+
+    def moved(change: float) -> Row | None:
+        if not 0 <= mover.lean[name] + change <= 1:
+            return None
+        changed = [c.shifted(name, change) if i == at else c for i, c in enumerate(found)]
+        return decide(changed, must, target)
+
+    hit = _nearest(levels, moved, now)
+    return None if hit is None else Flip("rate", must[name], mover.name, hit[0], mover.lean[name] + hit[0], hit[1])
+
+
+def _nearest(
+    levels: Iterable[float], moved: Callable[[float], Row | None], now: Row,
+) -> tuple[float, Row] | None:
+    """First breakpoint, by distance, at or just past which the choice is another."""
+    steps = {level + side for level in levels for side in (-NUDGE, 0.0, NUDGE)}
+    for change in sorted(steps, key=abs):
+        row = moved(change)
+        if row is not None and choice(row) != choice(now):
+            return change, row
+    return None

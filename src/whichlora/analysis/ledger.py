@@ -1,0 +1,71 @@
+"""Numbers in sentences: every printed figure is stored first, with its unit and the sentence that uses it.
+
+Does: format, store, and remember which figures a sentence is bound to. Does not: choose words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def as_text(value: float, unit: str) -> str:
+    """How a figure is printed.
+
+    Args:
+        value: Rates and differences on the 0–1 scale; other units as they are.
+        unit: 'percent', 'points', 'probability', 'count', 'hours', 'seconds' or 'gib'.
+    """
+    if unit == "percent":
+        return f"{100 * value:.0f} %"
+    if unit == "points":
+        return f"{100 * value:+.0f} points"
+    if unit == "size":
+        return f"{100 * abs(value):.1f} points"
+    if unit == "probability":
+        return f"{value:.2f}"
+    if unit == "count":
+        return f"{value:.0f}"
+    if unit == "hours":
+        return f"{value:.1f} h" if value >= 1 else f"{60 * value:.0f} min"
+    if unit == "seconds":
+        return f"{value:.1f} s"
+    if unit == "gib":
+        return f"{value:.1f} GiB"
+    raise ValueError(f"unknown unit '{unit}'")
+
+
+@dataclass
+class Ledger:
+    """Figures and the sentences bound to them. The only mutable object of the analysis."""
+
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Figure id → {'value', 'unit'}."""
+    sentences: list[dict[str, Any]] = field(default_factory=list)
+    """{'text', 'figures'} in order of writing."""
+    _open: list[str] = field(default_factory=list)
+
+    def put(self, name: str, value: float, unit: str) -> str:
+        """Store a figure and return its text for the sentence being written.
+
+        Raises:
+            ValueError: The id is taken by another value.
+        """
+        known = self.figures.get(name)
+        entry = {"value": float(value), "unit": unit}
+        if known is not None and known != entry:
+            raise ValueError(f"figure '{name}' is already stored as {known}, not {entry}")
+        self.figures[name] = entry
+        self._open.append(name)
+        return as_text(float(value), unit)
+
+    def interval(self, name: str, low: float, high: float) -> str:
+        """Two percentages as '[70, 91]'."""
+        first, second = self.put(f"{name}.low", low, "percent"), self.put(f"{name}.high", high, "percent")
+        return f"[{first.removesuffix(' %')}, {second}]"
+
+    def say(self, text: str) -> str:
+        """Finish a sentence: bind it to the figures put since the last one."""
+        self.sentences.append({"text": text, "figures": sorted(set(self._open))})
+        self._open.clear()
+        return text

@@ -1,0 +1,153 @@
+"""Refuse prose that says more than was stored: unbound numbers, and verbs stronger than the state.
+
+Does: list what is wrong with a text. Does not: repair it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from whichlora.analysis.ledger import as_text
+from whichlora.findings import CandidateFacts, Findings
+
+NEVER = (
+    "prove", "proves", "proved", "proven", "guarantee", "guarantees", "guaranteed", "certainly", "undoubtedly",
+    "definitely", "always", "perfect", "perfectly", "without doubt", "obviously", "unquestionably",
+)
+"""Words that no number of photographs supports."""
+FIRM_ONLY = (
+    "is best", "the best", "is enough", "is good enough", "beats", "outperforms", "wins", "must train", "no lora is needed",
+    "is needed", "clearly",
+)
+"""Phrases that only a firm decision supports."""
+SHOWN = ("is shown to", "are shown to", "passes", "reaches the target", "shown at or above")
+"""Phrases that only PASS supports, where the sentence names a set-up and a capability."""
+SHOWN_BELOW = ("fails", "shown below", "stays below")
+"""Phrases that only FAIL supports, likewise."""
+BETTER = ("better than base", "better than the base")
+"""Phrases that only a corrected comparison supports."""
+HEDGES = ("not ", "n't ", "whether ", "would ", "could ", "if ", "until ", "unless ", "should ", "no longer ")
+"""Words that, shortly before a phrase, take the claim away."""
+
+_NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:[.,]\d+)*(?:\s?(?:%|points?\b|h\b|min\b|s\b|GiB\b))?")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])")
+
+
+def lint(text: str, findings: Findings) -> tuple[str, ...]:
+    """Problems of a text that is to be printed beside findings; empty when it may be printed.
+
+    A sentence written by the analysis may use only the figures it is bound to. Any other sentence may use any stored
+    figure, but with that figure's unit. Names (set-ups, capabilities, photographs, the base model) are no numbers.
+
+    Args:
+        text: One or more sentences.
+        findings: What was stored.
+    """
+    analysis: Mapping[str, Any] = findings.manifest.get("analysis", {})
+    figures: Mapping[str, Mapping[str, Any]] = analysis.get("figures", {})
+    problems: list[str] = []
+    rest = text
+    for entry in sorted(analysis.get("sentences", ()), key=lambda e: -len(e["text"])):
+        if entry["text"] and entry["text"] in rest:
+            rest = rest.replace(entry["text"], " ¶ ")
+            bound = {name: figures[name] for name in entry["figures"] if name in figures}
+            problems += _unbound(entry["text"], bound, findings)
+    problems += _unbound(rest, figures, findings)
+    for sentence in _SENTENCE.split(text):
+        problems += _too_strong(sentence, findings)
+    return tuple(dict.fromkeys(problems))
+
+
+def assert_clean(texts: Sequence[str], findings: Findings) -> None:
+    """Raise if any text has a problem.
+
+    Raises:
+        ValueError: Lists the problems; reaching it is a fault of the product, not of the user.
+    """
+    problems = [problem for text in texts for problem in lint(text, findings)]
+    if problems:
+        raise ValueError("prose says more than was stored: " + "; ".join(problems))
+
+
+def names_of(findings: Findings) -> list[str]:
+    """Everything that may contain digits without being a figure, longest first."""
+    names = {findings.project, findings.base, *findings.must_have}
+    for facts in findings.candidates:
+        names |= {facts.name, *facts.capabilities, facts.licence, facts.card}
+    for refused in findings.refused:
+        names |= set(refused.values())
+    analysis: Mapping[str, Any] = findings.manifest.get("analysis", {})
+    names |= set(analysis.get("names", ()))
+    return sorted((name for name in names if name), key=len, reverse=True)
+
+
+def _unbound(text: str, figures: Mapping[str, Mapping[str, Any]], findings: Findings) -> list[str]:
+    allowed = {_plain(as_text(f["value"], f["unit"])) for f in figures.values()}
+    # Inside a bracketed interval the first number leaves its unit to the second.
+    bare = {_plain(as_text(f["value"], f["unit"])).removesuffix("%") for f in figures.values() if f["unit"] == "percent"}
+    cleaned = text
+    for name in names_of(findings):
+        if any(char.isdigit() for char in name):
+            cleaned = cleaned.replace(name, "·")
+    problems = []
+    for match in _NUMBER.finditer(cleaned):
+        token = _plain(match.group())
+        opened = cleaned[max(0, match.start() - 1) : match.start()] == "["
+        if token not in allowed and not (opened and token in bare):
+            problems.append(f"unbound number '{match.group().strip()}' in '{_short(text)}'")
+    return problems
+
+
+def _too_strong(sentence: str, findings: Findings) -> list[str]:
+    lower = sentence.lower()
+    problems = [
+        f"over-strong word '{word}' in '{_short(sentence)}'"
+        for word in NEVER if re.search(rf"\b{re.escape(word)}\b", lower) and not _hedged(lower, word)
+    ]
+    if not findings.recommendation.firm:
+        problems += [
+            f"'{word}' needs a firm decision, in '{_short(sentence)}'"
+            for word in FIRM_ONLY if re.search(rf"\b{re.escape(word)}\b", lower) and not _hedged(lower, word)
+        ]
+    for facts in findings.candidates:
+        if facts.name.lower() in lower:
+            problems += _beyond(sentence, lower, facts)
+    return problems
+
+
+def _beyond(sentence: str, lower: str, facts: CandidateFacts) -> list[str]:
+    """Claims about one set-up that its facts do not carry."""
+    problems = []
+    named = [fact for name, fact in facts.capabilities.items() if re.search(rf"\b{re.escape(name.lower())}\b", lower)]
+    for words, state in ((SHOWN, "PASS"), (SHOWN_BELOW, "FAIL")):
+        for word in words:
+            if re.search(rf"\b{re.escape(word)}\b", lower) and not _hedged(lower, word):
+                problems += [
+                    f"'{word}' of {facts.name}, whose {fact.capability} is {fact.state}, in '{_short(sentence)}'"
+                    for fact in named if fact.state != state
+                ]
+    for word in BETTER:
+        if word in lower and not _hedged(lower, word):
+            shown = [fact.better_than_base for fact in (named or facts.capabilities.values())]
+            if not (all(shown) if named else any(shown)):
+                problems.append(f"'{word}' of {facts.name} is not shown, in '{_short(sentence)}'")
+    return problems
+
+
+def _hedged(lower: str, word: str) -> bool:
+    """Is every use of the word within reach of a hedge?"""
+    return all(
+        any(hedge in lower[max(0, match.start() - 24) : match.end()] for hedge in HEDGES)
+        for match in re.finditer(rf"\b{re.escape(word)}\b", lower)
+    )
+
+
+def _plain(token: str) -> str:
+    return token.replace(" ", "").replace("\u202f", "").replace("−", "-").strip().removesuffix(",")
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 80 else flat[:77] + "…"

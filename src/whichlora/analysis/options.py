@@ -1,0 +1,278 @@
+"""The four strategies side by side, the roadmap of the chosen one, and the brief's open questions.
+
+Does: lay out pros, cons, gaps, effort. Effort is a stated assumption with its range, never a measurement. Custom
+training is unmeasured: no rate is ever printed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from whichlora.analysis.decide import Contender
+from whichlora.analysis.ledger import Ledger
+from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.words import listed
+from whichlora.findings import Option
+from whichlora.types import Plan
+
+WORK_HOURS: Mapping[str, tuple[int, int]] = {"existing": (1, 2), "multi": (2, 6), "custom": (20, 60), "hybrid": (12, 40)}
+"""Assumed hours of work, lowest and highest, training time included."""
+TRAIN = {"rank": 16, "pairs": 200, "steps": 3000, "characters": 30, "swap": 16, "memory": 24}
+"""Assumed starting point of a training: rank, pairs of pictures per capability, steps, other characters mixed in,
+blocks swapped to main memory, GiB of the card that then suffices."""
+DATA = {
+    "camera": "pairs of one pose seen from two directions, every other thing equal",
+    "lighting": "pairs of one photograph under two lights, pose and clothes equal",
+    "background": "pairs of one figure before two backgrounds, cut out with care so that the edges are true",
+    "expression": "pairs of one head with two expressions, camera and light equal",
+    "trigger": "pictures of the trigger's subject with captions that name it",
+    "identity": "many pictures of the character from all sides, and of other characters against forgetting",
+    "artefacts": "the cleanest pairs only; leave out whatever shows grids, seams or plastic skin",
+}
+
+
+def options(found: Outcome, ledger: Ledger) -> tuple[Option, ...]:
+    """Existing, several, custom, hybrid, in this order; empty before anything was measured."""
+    if not found.contenders:
+        return ()
+    singles = [c for c in found.contenders if c.kind != "stack"]
+    stacks = [c for c in found.contenders if c.kind == "stack"]
+    one = max(singles, key=lambda c: (_met(found, c), c.score(), c.name)) if singles else None
+    many = max(stacks, key=lambda c: (_met(found, c), c.score(), c.name)) if stacks else None
+    routes = _best_routes(found)
+    left = tuple(name for name in found.must if not any(_holds(found, c, name) for c in found.contenders))
+    return (
+        _existing(found, one, ledger), _multi(found, many, routes, left, ledger),
+        _custom(found, ledger), _hybrid(found, routes, left, ledger),
+    )
+
+
+def _holds(found: Outcome, contender: Contender, name: str) -> bool:
+    at = found.must.index(name)
+    state = contender.states(found.target)[at]
+    return state == "PASS" or (state == "OPEN" and contender.lean[at] >= found.target)
+
+
+def _met(found: Outcome, contender: Contender) -> int:
+    return sum(_holds(found, contender, name) for name in found.must)
+
+
+def _gaps(found: Outcome, contender: Contender | None) -> tuple[str, ...]:
+    return found.must if contender is None else tuple(n for n in found.must if not _holds(found, contender, n))
+
+
+def _best_routes(found: Outcome) -> dict[str, str]:
+    """Must-have → set-up with the best guess, where it holds."""
+    routes = {}
+    for at, name in enumerate(found.must):
+        able = [c for c in found.contenders if not c.barred and _holds(found, c, name)]
+        if able:
+            routes[name] = max(able, key=lambda c: (c.lean[at], c.kind != "stack", c.name)).name
+    return routes
+
+
+def _hours(kind: str, ledger: Ledger) -> str:
+    low, high = WORK_HOURS[kind]
+    return ledger.say(
+        f"Assumed, not measured: {ledger.put(f'assumed.{kind}.low', low, 'count')} to "
+        f"{ledger.put(f'assumed.{kind}.high', high, 'count')} hours of work."
+    )
+
+
+def _existing(found: Outcome, one: Contender | None, ledger: Ledger) -> Option:
+    name = one.name if one else ""
+    gaps = _gaps(found, one)
+    pros = ["Nothing to train; usable as soon as the file is in place.", "One set-up to keep and to explain."]
+    cons = [f"Leaves below the target or open: {listed(gaps)}."] if gaps else []
+    facts = found.facts.get(name)
+    if facts is not None and facts.licence == "unknown" and facts.role == "candidate":
+        cons.append("Its licence is unknown: ask before publishing pictures.")
+    return Option("existing", "One existing LoRA" if name != "base" else "Base model alone", name, tuple(pros),
+                  tuple(cons), gaps, _hours("existing", ledger), "low: a file and a setting", name)
+
+
+def _multi(
+    found: Outcome, stack: Contender | None, routes: Mapping[str, str], left: Sequence[str], ledger: Ledger,
+) -> Option:
+    routed = " + ".join(dict.fromkeys(routes.values()))
+    use_stack = stack is not None and len(_gaps(found, stack)) <= len(left)
+    name = stack.name if stack is not None and use_stack else routed
+    gaps = _gaps(found, stack) if use_stack else tuple(left)
+    pros = ["Nothing to train.", "Each kind of edit can use what does it best."]
+    cons = ["Stacked LoRAs can weaken each other; only the stacks in the matrix were measured."]
+    if not use_stack:
+        cons = ["The right set-up must be switched in for each kind of edit; an edit of two kinds needs two passes."]
+    if gaps:
+        cons.append(f"Leaves below the target or open: {listed(gaps)}.")
+    return Option("multi", "A stack of LoRAs" if use_stack else "One LoRA per kind of edit", name, tuple(pros),
+                  tuple(cons), gaps, _hours("multi", ledger), "medium: several files, an order and weights to keep", name)
+
+
+def _learn_from(found: Outcome, gaps: Sequence[str]) -> str:
+    """The row with the best guess at the gaps: closest to what a training must reach."""
+    at = [found.must.index(name) for name in gaps] or list(range(len(found.must)))
+    able = [c for c in found.contenders if c.kind == "single"] or list(found.contenders)
+    return max(able, key=lambda c: (sum(c.lean[i] for i in at), c.name)).name if able else ""
+
+
+def _custom(found: Outcome, ledger: Ledger) -> Option:
+    gaps = tuple(n for n in found.must if not any(_holds(found, c, n) for c in found.contenders))
+    pros = ["Fits this character and no other."]
+    if gaps:
+        pros.append(f"Of the strategies, only training can close: {listed(gaps)}.")
+    cons = [
+        "Unmeasured: how good a training becomes is unknown until it is trained and compared here.",
+        "Few photographs of one character invite overfitting; hold some back to test on.",
+    ]
+    return Option("custom", "Train your own LoRA", "", tuple(pros), tuple(cons), (), _hours("custom", ledger),
+                  "high: data, training runs and another comparison", _learn_from(found, gaps))
+
+
+def _hybrid(found: Outcome, routes: Mapping[str, str], left: Sequence[str], ledger: Ledger) -> Option:
+    routed = " + ".join(dict.fromkeys(routes.values()))
+    pros = ["Trains only what is missing, and uses the rest at once."] if left else []
+    cons = ["A trained LoRA may disturb the existing ones: compare the combination here again."]
+    if not left:
+        cons.insert(0, "Nothing is missing that would have to be trained.")
+    return Option("hybrid", "Existing LoRAs, train the gaps", routed, tuple(pros), tuple(cons), tuple(left),
+                  _hours("hybrid", ledger), "high: everything of both", _learn_from(found, left))
+
+
+def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
+    """Steps of the chosen (or leaning) strategy, in order."""
+    row = found.row
+    if not found.contenders or found.distrust:
+        return (ledger.say("Score the matrix and check the control rows, then analyse again."),)
+    steps: list[str] = []
+    if not row.firm:
+        steps.append("Settle what is open first (see the next purchase); the steps below follow the leaning.")
+    names = [name for name in row.candidate.split(" + ") if name in found.facts]
+    if row.strategy in ("existing", "multi", "hybrid"):
+        steps += _install(found, names)
+        if row.routes:
+            parts = "; ".join(f"{must} → {name}" for must, name in row.routes.items())
+            steps.append(f"Route each kind of edit to its set-up: {parts}.")
+    if row.strategy in ("custom", "hybrid"):
+        steps += _training(found, row.missing or found.must, ledger)
+    steps.append(
+        "Keep this project as the baseline: after any change of model, LoRA or settings run it again on the same "
+        "photographs and compare the two reports."
+    )
+    return tuple(ledger.say(step) for step in steps[:-1]) + (ledger.say(steps[-1]),)
+
+
+def _install(found: Outcome, names: Sequence[str]) -> list[str]:
+    """Files and settings of what is used."""
+    steps = []
+    for name in names:
+        candidate = next((c for c in found.plan.candidates if c.name == name), None)
+        if candidate is None:
+            continue
+        if not candidate.adapters:
+            steps.append(f"Use {name} without a LoRA, with the sampler settings of the manifest.")
+            continue
+        files = listed(use.name for use in candidate.adapters)
+        trigger = " and put its trigger before every instruction" if candidate.trigger else ""
+        steps.append(f"Set up {name}: load {files} with the weights of the manifest{trigger}.")
+    if names:
+        steps.append("Write the set-up, with file hashes and settings, to files your tools read: whichlora export.")
+    return steps
+
+
+def _training(found: Outcome, gaps: Sequence[str], ledger: Ledger) -> list[str]:
+    """What to train and on what. The figures are assumptions to start from."""
+    def start(name: str) -> str:
+        return ledger.put(f"assumed.train.{name}", TRAIN[name], "count")
+
+    learn = _learn_from(found, gaps)
+    text = [f"Train for {listed(gaps)}. Collect about {start('pairs')} pairs for each: " + "; ".join(
+        f"{gap}: {DATA.get(gap, 'pairs of before and after that differ in this alone')}" for gap in gaps
+    ) + "."]
+    text.append(ledger.say(text.pop()))
+    text.append(ledger.say(
+        f"Mix in pairs of {start('characters')} other characters and of the edits that already work, so that the LoRA "
+        "does not forget them; hold back a fifth of the photographs for the test."
+    ))
+    text.append(ledger.say(
+        f"Start at rank {start('rank')} on all linear layers of the transformer for about {start('steps')} steps with "
+        f"musubi-tuner or ai-toolkit; with {start('swap')} blocks swapped out, fp8 weights fit a card of "
+        f"{start('memory')} GiB. These are starting points, not measurements."
+    ))
+    if learn:
+        text.append(f"Learn from {learn}: of those tried it comes closest at {listed(gaps)}; its rank, targets and "
+                    "training metadata are in the survey.")
+    text.append("Accepted pictures of this comparison can serve as pairs: whichlora export writes them for the trainer.")
+    text.append("Add every checkpoint worth keeping as a candidate here and compare it on the same cases.")
+    return text
+
+
+def questions(plan: Plan, ledger: Ledger) -> tuple[Mapping[str, str], ...]:
+    """The brief's five open questions: default, reason, and the flag that changes it."""
+    target = ledger.put("target", plan.target, "percent")
+    ledger.say(target)
+    photos = ledger.put("plan.photos", len(plan.sources), "count")
+    ledger.say(photos)
+    stacks = ledger.put("plan.stacks", sum(len(c.adapters) > 1 for c in plan.candidates), "count")
+    ledger.say(stacks)
+    return (
+        {
+            "question": "What is the lowest quality at which a LoRA is viable?",
+            "default": f"A consistency rate of {target} per must-have, shown for new photographs.",
+            "reason": "The brief's target; shown, because a point estimate of the best of many flatters.",
+            "flag": "target: in whichlora.yaml, or --target",
+        },
+        {
+            "question": "Which photographs represent the use?",
+            "default": f"The {photos} photographs given, checked for sharpness, face size, pose and variety.",
+            "reason": "Photographs are the independent units: their number limits what can be shown.",
+            "flag": "refs/ of the project, or init --refs",
+        },
+        {
+            "question": "How many combinations are tested?",
+            "default": f"Those the plan names: {stacks} here; of good singles, the pairs that complete each other.",
+            "reason": "A stack is judged by its own pictures, as LoRAs weaken each other unpredictably.",
+            "flag": "candidates: in whichlora.yaml (a.safetensors:0.8 + b:1.0)",
+        },
+        {
+            "question": "What is measured beyond the character's consistency?",
+            "default": "Edit done, identity, preservation, drift, artefacts, time and memory, each on its own.",
+            "reason": "Consistency alone rewards doing nothing.",
+            "flag": "score --metrics",
+        },
+        {
+            "question": "Which weights do the quality factors get?",
+            "default": "Every kind of edit weighs the same; must-haves are conditions and are not traded off.",
+            "reason": "Unknown weights are drawn at random too, and the report says when the choice hangs on them.",
+            "flag": "must_have: in whichlora.yaml, or --must-have",
+        },
+    )
+
+
+def limits(found: Outcome) -> tuple[str, ...]:
+    """Known limits of the measurement, in sentences without figures."""
+    plan = found.plan
+    lines = [
+        "Everything is about one character: other characters may fare differently.",
+        "Bounds for new photographs suppose that those given were picked as the later ones will be.",
+        "The instructions are fixed: nothing is claimed about wordings that were not tried.",
+        "Metrics stand in for a person; where they and blind votes disagree, believe the votes.",
+        "Comparisons with base are corrected for all candidates and capabilities together; intervals are not.",
+        "Custom training is unmeasured; hours and settings for it are assumptions.",
+    ]
+    if found.photos < 6:
+        lines.insert(0, "With fewer than six photographs no difference can be significant: read directions only.")
+    if all(s == 1 for s in _seeds(plan)):
+        lines.append("One seed per case: luck of the seed is part of every bound for these photographs.")
+    absent = [name for name in found.must if not any(name in f.capabilities for f in found.facts.values())]
+    if absent:
+        lines.append(f"No case tests these must-haves, so they stay open: {listed(absent)}.")
+    lines += [text for text in plan.notes if text]
+    return tuple(lines)
+
+
+def _seeds(plan: Plan) -> list[int]:
+    by_case: dict[tuple[str, str], int] = {}
+    for cell in plan.cells:
+        key = (cell.candidate, cell.case)
+        by_case[key] = by_case.get(key, 0) + 1
+    return list(by_case.values())

@@ -1,0 +1,65 @@
+"""Everything the wording needs, gathered once. Plain data; no behaviour beyond look-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from whichlora.analysis.decide import Contender, Row
+from whichlora.analysis.flip import Flip
+from whichlora.analysis.robust import Purchase
+from whichlora.findings import CandidateFacts
+from whichlora.types import Plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found, before it is put into words."""
+
+    plan: Plan
+    """What was compared."""
+    target: float
+    """Consistency rate that is good enough."""
+    must: tuple[str, ...]
+    """Must-haves."""
+    row: Row
+    """The decision."""
+    contenders: Sequence[Contender]
+    """What may be recommended."""
+    facts: Mapping[str, CandidateFacts]
+    """By name, all rows."""
+    flips: Sequence[Flip]
+    """The flip card."""
+    purchase: Purchase | None
+    """The next purchase, when undecided."""
+    acceptability: Mapping[str, Mapping[str, object]]
+    """SMAA by name."""
+    corrected: Mapping[str, float]
+    """Rate over the must-haves after removing the winner's curse, by name."""
+    second_opinion: str
+    """TOPSIS's first."""
+    distrust: tuple[str, ...]
+    """Why the measurement itself cannot carry a decision; empty normally."""
+
+    @property
+    def photos(self) -> int:
+        """Photographs with any answer."""
+        return max((facts.ccr.photos for facts in self.facts.values()), default=0)
+
+    @property
+    def base(self) -> CandidateFacts | None:
+        """The first base row."""
+        return next((facts for facts in self.facts.values() if facts.role == "base"), None)
+
+    def contender(self, name: str) -> Contender | None:
+        """A contender by name."""
+        return next((c for c in self.contenders if c.name == name), None)
+
+    def chosen(self) -> CandidateFacts | None:
+        """Facts of the one recommended set-up; None for custom or several side by side."""
+        return self.facts.get(self.row.candidate)
+
+    def leader(self) -> str:
+        """The row with the best guess over the must-haves, '' without any."""
+        best = max(self.contenders, key=lambda c: (c.score(), c.name), default=None)
+        return best.name if best else ""

@@ -1,0 +1,227 @@
+"""How far the choice hangs on weights and on luck: draws, acceptability, Pareto, TOPSIS, value of information.
+
+Does: describe robustness and price the next purchase. Does not: choose (`decide.py` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from whichlora.analysis import evidence
+from whichlora.analysis.decide import Contender, decide
+from whichlora.analysis.table import Table
+from whichlora.stats.rates import ICC_PRIOR_MEAN, wilson
+from whichlora.stats.shrinkage import draw, probability_best
+
+Floats = NDArray[np.float64]
+
+PURCHASES = (5, 10, 15, 20, 30, 40, 60, 80)
+"""Numbers of additional photographs that are tried."""
+WANTED = 0.8
+"""Probability of settling the question at which a purchase is worth naming."""
+WORLDS = 200
+"""Simulated futures per purchase."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Joint draws of every row's rates."""
+
+    names: tuple[str, ...]
+    """Rows in play."""
+    capabilities: tuple[str, ...]
+    """Edit families."""
+    rates: Floats
+    """Shape (draws, rows, capabilities)."""
+
+
+def joint_draws(table: Table, capabilities: Sequence[str], draws: int, seed: int) -> Draws:
+    """Draw the rates of all rows in play, capability by capability; those without any data are left out."""
+    rows = evidence.in_play(table)
+    rng = np.random.default_rng(seed)
+    names, found = [], []
+    for capability in capabilities:
+        posterior = evidence.shrunken(table, rows, capability) if rows else None
+        if posterior is not None:
+            names.append(capability)
+            found.append(draw(posterior, draws, rng))
+    rates = np.stack(found, axis=2) if found else np.empty((draws, len(rows), 0))
+    return Draws(tuple(table.candidates[row].name for row in rows), tuple(names), rates)
+
+
+def best_probabilities(draws: Draws) -> dict[str, float]:
+    """Probability of the highest equally weighted rate, by name."""
+    if draws.rates.shape[2] == 0 or not draws.names:
+        return {}
+    return dict(zip(draws.names, probability_best(draws.rates.mean(axis=2)).tolist(), strict=True))
+
+
+def acceptability(draws: Draws, seed: int) -> dict[str, dict[str, object]]:
+    """SMAA with uniformly random weights: how often each row comes first, and the weights that favour it.
+
+    Returns:
+        Name → 'first' (share of draws), 'confidence' (share under its own central weights) and 'weights'
+        (capability → central weight). Source: Lahdelma & Salminen (2001), Oper. Res. 49, 444–454.
+    """
+    count, rows, columns = draws.rates.shape
+    if rows == 0 or columns == 0:
+        return {}
+    weights = np.random.default_rng(seed + 1).dirichlet(np.ones(columns), count)
+    first = np.einsum("drc,dc->dr", draws.rates, weights).argmax(axis=1)
+    result: dict[str, dict[str, object]] = {}
+    for at, name in enumerate(draws.names):
+        mine = first == at
+        central = weights[mine].mean(axis=0) if mine.any() else np.full(columns, 1 / columns)
+        confident = float(((draws.rates @ central).argmax(axis=1) == at).mean())
+        result[name] = {
+            "first": float(mine.mean()), "confidence": confident,
+            "weights": dict(zip(draws.capabilities, central.tolist(), strict=True)),
+        }
+    return result
+
+
+def pareto(draws: Draws, most: int = 2_000) -> dict[str, float]:
+    """Probability that no other row is at least as good everywhere and better somewhere."""
+    rates = draws.rates[:most]
+    if rates.shape[1] == 0 or rates.shape[2] == 0:
+        return {}
+    result = {}
+    for at, name in enumerate(draws.names):
+        no_worse = (rates >= rates[:, at : at + 1]).all(axis=2)
+        ahead = (rates > rates[:, at : at + 1]).any(axis=2)
+        result[name] = float((~(no_worse & ahead).any(axis=1)).mean())
+    return result
+
+
+def topsis(matrix: Floats, weights: Floats | None = None) -> Floats:
+    """Closeness to the ideal row, 0 to 1, higher is better. Source: Hwang & Yoon (1981).
+
+    Args:
+        matrix: Rows × benefit criteria.
+        weights: Criterion weights; equal by default.
+    """
+    m = np.asarray(matrix, dtype=float)
+    w = np.full(m.shape[1], 1 / m.shape[1]) if weights is None else np.asarray(weights, dtype=float)
+    norm = np.sqrt((m**2).sum(axis=0))
+    scaled = w * m / np.where(norm > 0, norm, 1.0)
+    far, near = scaled.min(axis=0), scaled.max(axis=0)
+    to_near = np.sqrt(((scaled - near) ** 2).sum(axis=1))
+    to_far = np.sqrt(((scaled - far) ** 2).sum(axis=1))
+    total = to_near + to_far
+    return np.where(total > 0, to_far / np.where(total > 0, total, 1.0), 0.5)
+
+
+def information_value(draws: Draws) -> dict[str, float]:
+    """Expected gain in the equally weighted rate from knowing one capability exactly before choosing (EVPPI).
+
+    Capabilities are drawn independently and the score is their mean, so the inner expectation is exact.
+    """
+    count = draws.rates.shape[2]
+    if count == 0 or not draws.names:
+        return {}
+    means = draws.rates.mean(axis=0)
+    now = float(means.mean(axis=1).max())
+    return {
+        name: max(0.0, float(
+            ((draws.rates[:, :, c] + (means.sum(axis=1) - means[:, c])[None, :]) / count).max(axis=1).mean()
+        ) - now)
+        for c, name in enumerate(draws.capabilities)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What more photographs would probably bring."""
+
+    photos: int
+    """Photographs to add."""
+    probability: float
+    """Probability that the decision is then firm."""
+    hours: float | None
+    """Generation time for the rows still in play, on the machine that was measured."""
+    rows: tuple[str, ...]
+    """Rows that must be run on them."""
+
+
+def next_purchase(
+    table: Table, found: Sequence[Contender], must: Sequence[str], target: float, seconds: Mapping[str, float | None],
+    *, seed: int,
+) -> Purchase | None:
+    """Fewest photographs after which the decision is probably firm, by simulating futures from the joint draws.
+
+    A future photograph's noise follows the correlation of the table where it can be estimated, at least the
+    prior mean otherwise, and bounds are computed as in the report.
+
+    Returns:
+        None without contenders or photographs; otherwise the smallest purchase that settles with `WANTED`
+        probability, or the largest one tried.
+    """
+    draws = joint_draws(table, must, WORLDS, seed + 2)
+    if len(table.photos) < 2 or len(draws.capabilities) != len(must) or not found:
+        return None
+    rates = [evidence.capability_rate(table, table.index(c.name), name) for c in found for name in must]
+    if any(rate is None for rate in rates):
+        return None
+    known = [rate for rate in rates if rate is not None]
+    shape = (len(found), len(must))
+    value, size, photos, icc = (
+        np.array([getattr(rate, name) for rate in known], dtype=float).reshape(shape)
+        for name in ("value", "n_eff", "photos", "icc")
+    )
+    each = np.array([rate.cells / rate.photos for rate in known]).reshape(shape)
+    order = [draws.names.index(c.name) for c in found]
+    best = Purchase(0, 0.0, None, ())
+    for extra in PURCHASES:
+        share = _settled(draws.rates[:, order], value, size, photos, each, np.maximum(icc, ICC_PRIOR_MEAN / 2),
+                         extra, (found, must, target), seed)
+        best = Purchase(extra, share, *_price(table, found, target, seconds, extra))
+        if share >= WANTED:
+            break
+    return best
+
+
+def _settled(
+    truths: Floats, value: Floats, size: Floats, photos: Floats, each: Floats, icc: Floats, extra: int,
+    question: tuple[Sequence[Contender], Sequence[str], float], seed: int,
+) -> float:
+    """Share of simulated futures in which the decision is firm after `extra` more photographs."""
+    found, must, target = question
+    rng = np.random.default_rng(seed + 3)
+    fresh = extra * each / (1 + (each - 1) * icc)
+    noise = rng.standard_normal(truths.shape) * np.sqrt(truths * (1 - truths) / fresh)
+    seen = np.clip(truths + noise, 0.0, 1.0)
+    pooled = (photos * value + extra * seen) / (photos + extra)
+    bound = size * (photos + extra) / photos
+    low, high = wilson(pooled, bound, student.ppf(0.95, photos + extra - 1))
+    firm = 0
+    for world in range(len(truths)):
+        future = [
+            Contender(c.name, c.kind, tuple(low[world, i]), tuple(high[world, i]), tuple(pooled[world, i]), c.better,
+                      c.barred)
+            for i, c in enumerate(found)
+        ]
+        firm += decide(future, must, target).firm
+    return firm / len(truths)
+
+
+def _price(
+    table: Table, found: Sequence[Contender], target: float, seconds: Mapping[str, float | None], extra: int,
+) -> tuple[float | None, tuple[str, ...]]:
+    """Hours and rows: base, and everything that is not out already."""
+    names = tuple(
+        c.name for c in found if c.kind == "base" or not all(s == "FAIL" for s in c.states(target))
+    )
+    each = [seconds.get(name) for name in names]
+    if not names or any(value is None for value in each) or not table.photos:
+        return None, names
+    cells = sum(
+        float(seconds[name] or 0.0) * table.planned.get(name, 0) / len(table.photos) for name in names
+    )
+    return extra * cells / 3600, names
+
+

@@ -1,0 +1,301 @@
+"""The verdict, its reasons and what would change it, in template sentences.
+
+Does: word what was found; every number passes through the ledger. Does not: compute anything that decides.
+Bounds named here are for new photographs of the character unless a sentence says "these photographs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from whichlora.analysis.flip import Flip
+from whichlora.analysis.ledger import Ledger
+from whichlora.analysis.outcome import Outcome
+from whichlora.findings import CandidateFacts, Estimate
+
+STRATEGY = {
+    "existing": "an existing LoRA", "multi": "several LoRAs", "custom": "custom training",
+    "hybrid": "a hybrid of existing LoRAs and training", "undecided": "no strategy yet",
+}
+FLIPS_SHOWN = 4
+"""Rate changes printed on the flip card."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    items = list(names)
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else "nothing"
+
+
+def verdict(found: Outcome, ledger: Ledger) -> str:
+    """The verdict sentence."""
+    row = found.row
+    ledger_target = ledger.put("target", found.target, "percent")
+    if found.distrust:
+        return ledger.say(f"Undecided: the measurement cannot be trusted yet. {found.distrust[0]}")
+    if not found.contenders:
+        return ledger.say("Undecided: nothing has been measured yet.")
+    if not row.firm:
+        return _undecided(found, ledger, ledger_target)
+    needed = listed(found.must)
+    if row.strategy == "existing":
+        weak = _weakest(found, row.candidate, ledger)
+        if row.candidate == (found.base.name if found.base else "base"):
+            return ledger.say(
+                f"No LoRA is needed: on new photographs of this character the base model is shown to do {needed} at "
+                f"{ledger_target} or better{weak}, and no candidate that passes as well is shown to be better."
+            )
+        return ledger.say(
+            f"Use {row.candidate}: on new photographs of this character it is shown to do {needed} at "
+            f"{ledger_target} or better{weak}."
+        )
+    if row.strategy == "multi" and not row.routes:
+        weak = _weakest(found, row.candidate, ledger)
+        return ledger.say(
+            f"Use the stack {row.candidate}: no single LoRA does {needed}, and on new photographs of this character "
+            f"the stack is shown to do them at {ledger_target} or better{weak}."
+        )
+    if row.strategy == "multi":
+        return ledger.say(
+            f"Use several set-ups, one per kind of edit: {_routes(found)}; on new photographs of this character each "
+            f"is shown to do its part at {ledger_target} or better, and no single set-up does them all."
+        )
+    missing = listed(row.missing)
+    if row.strategy == "hybrid":
+        return ledger.say(
+            f"Hybrid: use {_routes(found)}, and train for {missing}, which every set-up tried is shown to do at less "
+            f"than {ledger_target} on new photographs of this character."
+        )
+    return ledger.say(
+        f"Train your own LoRA: every set-up tried is shown to do {missing} at less than {ledger_target} on new "
+        "photographs of this character."
+    )
+
+
+def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
+    """The sentence while open questions allow more than one strategy."""
+    row = found.row
+    photos = ledger.put("photos", found.photos, "count")
+    lean = STRATEGY[row.strategy]
+    using = f" ({row.candidate})" if row.candidate else ""
+    possible = listed(STRATEGY[d] for d in sorted(row.possible))
+    focus = found.facts.get(row.candidate) or found.facts.get(found.leader())
+    tail = ""
+    if focus is not None:
+        unsettled = [name for name in found.must if name in focus.capabilities
+                     and focus.capabilities[name].state == "OPEN"]
+        if unsettled:
+            name = unsettled[0]
+            tail = f" Open for {focus.name}: {listed(unsettled)}{_both(focus, name, ledger)}."
+    return ledger.say(
+        f"Undecided, leaning to {lean}{using}: with {photos} photographs it is not settled for new photographs of this "
+        f"character whether the target of {target} is met; {possible} remain possible.{tail}"
+    )
+
+
+def _both(facts: CandidateFacts, name: str, ledger: Ledger) -> str:
+    """', camera at 81 % on these photographs [74, 87], [58, 93] on new ones'."""
+    rate = facts.capabilities[name].rate
+    if rate.value is None or rate.low is None or rate.high is None:
+        return f", {name} without any scored picture"
+    key = f"{facts.name}/{name}"
+    value = ledger.put(f"{key}.value", rate.value, "percent")
+    here = ledger.interval(f"{key}.here", rate.low_here or 0.0, 1.0 if rate.high_here is None else rate.high_here)
+    new = ledger.interval(f"{key}.new", rate.low, rate.high)
+    return f"; {name} is at {value}, {here} on these photographs and {new} on new ones"
+
+
+def _weakest(found: Outcome, name: str, ledger: Ledger) -> str:
+    """' (weakest: camera 91 %, shown at or above 74 %)'."""
+    facts = found.facts.get(name)
+    known = [
+        (fact.rate.value, must, fact.floor) for must in found.must
+        if facts and (fact := facts.capabilities.get(must)) and fact.rate.value is not None and fact.floor is not None
+    ]
+    if not known:
+        return ""
+    value, must, floor = min(known)
+    return (
+        f" (weakest: {must} {ledger.put(f'{name}/{must}.value', value, 'percent')}, shown at or above "
+        f"{ledger.put(f'{name}/{must}.floor', floor, 'percent')})"
+    )
+
+
+def _routes(found: Outcome) -> str:
+    by_name: dict[str, list[str]] = {}
+    for must, name in found.row.routes.items():
+        by_name.setdefault(name, []).append(must)
+    return "; ".join(f"{name} for {listed(musts)}" for name, musts in by_name.items())
+
+
+def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
+    """Why, in sentences."""
+    lines = [
+        ledger.say(
+            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches the target "
+            f"of {ledger.put('target', found.target, 'percent')}, and fails when it is shown below it; the photographs, "
+            f"not the pictures, are the evidence ({ledger.put('photos', found.photos, 'count')} photographs). "
+            f"{_level(ledger)}"
+        )
+    ]
+    names = list(dict.fromkeys([*found.row.candidate.split(" + "), found.leader()]))
+    for name in names:
+        if name in found.facts:
+            lines += _about(found, found.facts[name], ledger)
+    lines += _robustness(found, ledger)
+    if found.row.missing:
+        lines.append(ledger.say(f"Passed by no set-up tried: {listed(found.row.missing)}."))
+    lines += [ledger.say(reason) for reason in found.distrust]
+    return tuple(lines)
+
+
+def _level(ledger: Ledger) -> str:
+    """The level, so that it is stored."""
+    ledger.put("level", 0.95, "percent")
+    return "Intervals in brackets are two-sided."
+
+
+def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
+    """The overall rate, its comparison with base, and the states of its must-haves."""
+    lines = []
+    if facts.ccr.value is not None and facts.ccr.low is not None and facts.ccr.high is not None:
+        text = f"{facts.name} keeps the character and does the edit in {_rate(f'{facts.name}/ccr', facts.ccr, ledger)}"
+        base = found.base
+        if base is not None and base.name != facts.name and base.ccr.value is not None:
+            text += f"; the base model in {ledger.put(f'{base.name}/ccr.value', base.ccr.value, 'percent')}"
+        lines.append(ledger.say(text + "."))
+    for state, verb in (("PASS", "is shown to pass"), ("OPEN", "is open"), ("FAIL", "is shown below the target")):
+        mine = [name for name in found.must if name in facts.capabilities and facts.capabilities[name].state == state]
+        if mine:
+            lines.append(ledger.say(f"{facts.name}: {listed(mine)} {verb}."))
+    ahead = [name for name, fact in facts.capabilities.items() if fact.better_than_base]
+    if ahead:
+        lines.append(ledger.say(
+            f"{facts.name} is better than base at {listed(ahead)}, after correction for all comparisons made."
+        ))
+    corrected = found.corrected.get(facts.name)
+    rivals = len(found.contenders)
+    if corrected is not None and rivals > 1 and facts.name == found.leader():
+        lines.append(ledger.say(
+            f"Corrected for having been picked from {ledger.put('contenders', rivals, 'count')}, {facts.name} stands at "
+            f"{ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
+        ))
+    return lines
+
+
+def _rate(key: str, rate: Estimate, ledger: Ledger) -> str:
+    """'92 % of the pictures ([80, 97] on these photographs, [70, 98] on new ones)'."""
+    value = ledger.put(f"{key}.value", rate.value or 0.0, "percent")
+    here = ledger.interval(f"{key}.here", rate.low_here or 0.0, 1.0 if rate.high_here is None else rate.high_here)
+    new = ledger.interval(f"{key}.new", rate.low or 0.0, 1.0 if rate.high is None else rate.high)
+    return f"{value} of the pictures ({here} on these photographs, {new} on new ones)"
+
+
+def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
+    lines = []
+    leader = found.leader()
+    facts = found.facts.get(leader)
+    if facts is not None and facts.p_best is not None and len(found.contenders) > 1:
+        smaa = found.acceptability.get(leader, {})
+        text = (
+            f"With equal weights {leader} has the highest rate with probability "
+            f"{ledger.put(f'{leader}/p_best', facts.p_best, 'probability')}"
+        )
+        first = smaa.get("first")
+        if isinstance(first, float):
+            text += f", and under randomly drawn weights with {ledger.put(f'{leader}/smaa', first, 'probability')}"
+        lines.append(ledger.say(text + "."))
+    if found.second_opinion and leader and found.second_opinion != leader:
+        lines.append(ledger.say(
+            f"A second method (TOPSIS) puts {found.second_opinion} before {leader}; the two are not averaged."
+        ))
+    tied = [c.name for c in found.contenders if c.name != leader and (top := found.contender(leader))
+            and abs(c.score() - top.score()) < 1e-9]
+    if tied:
+        lines.append(ledger.say(f"{leader} ties with {listed(tied)} over the must-haves."))
+    return lines
+
+
+def flip_card(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
+    """What would change the answer: the target, the rates nearest to a flip, single photographs."""
+    lines = [_flip_line(found, flip, ledger) for flip in found.flips if flip.kind == "target"]
+    rates = [flip for flip in found.flips if flip.kind == "rate"]
+    lines += [_flip_line(found, flip, ledger) for flip in rates[:FLIPS_SHOWN]]
+    photos = [flip for flip in found.flips if flip.kind == "photo"]
+    if photos:
+        names = listed(flip.what for flip in photos)
+        lines.append(ledger.say(
+            f"Leaving out a single photograph changes the answer: {ledger.put('flip.photos', len(photos), 'count')} of "
+            f"{ledger.put('photos', found.photos, 'count')} do ({names})."
+        ))
+    elif found.photos > 2 and found.contenders:
+        lines.append(ledger.say("Leaving out any one photograph changes nothing."))
+    if not lines:
+        lines.append(ledger.say("No change of one input alone was found that flips the answer."))
+    return tuple(lines)
+
+
+def _flip_line(found: Outcome, flip: Flip, ledger: Ledger) -> str:
+    after = _answer(flip)
+    if flip.kind == "target":
+        return ledger.say(
+            f"The answer turns to {after} if the target is "
+            f"{ledger.put('flip.target', flip.change, 'size')} {'higher' if flip.change > 0 else 'lower'}."
+        )
+    key = f"flip/{flip.candidate}/{flip.what}"
+    return ledger.say(
+        f"The answer turns to {after} if {flip.what} of {flip.candidate} is "
+        f"{ledger.put(key, flip.change, 'size')} {'higher' if flip.change > 0 else 'lower'} than measured."
+    )
+
+
+def _answer(flip: Flip) -> str:
+    row = flip.row
+    name = f" ({row.candidate})" if row.candidate else ""
+    if row.firm:
+        return f"{STRATEGY[row.strategy]}{name}"
+    return f"undecided, leaning to {STRATEGY[row.strategy]}{name}"
+
+
+def next_step(found: Outcome, ledger: Ledger) -> str:
+    """The next purchase, or that none is needed."""
+    if found.distrust:
+        return ledger.say("Look at the pictures of the control rows first; more pictures would not help.")
+    if found.row.firm:
+        return ledger.say("No further pictures are required for this decision; go on with the roadmap.")
+    bought = found.purchase
+    if bought is None:
+        return ledger.say("Add photographs of the character: too little is measured to say how many would settle it.")
+    hours = ""
+    if bought.hours is not None:
+        hours = f" (about {ledger.put('purchase.hours', bought.hours, 'hours')} of generation on this machine)"
+    return ledger.say(
+        f"{ledger.put('purchase.photos', bought.photos, 'count')} more photographs{hours} would settle it with "
+        f"probability {ledger.put('purchase.probability', bought.probability, 'probability')}."
+    )
+
+
+def strengths(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
+    """What a row is shown to do well."""
+    return tuple(
+        ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}{extra}.")
+        for name in capabilities if (fact := facts.capabilities.get(name)) and fact.rate.value is not None
+        and (fact.state == "PASS" or fact.better_than_base)
+        for extra in (", shown better than base" if fact.better_than_base else ", shown to pass",)
+    )
+
+
+def weaknesses(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
+    """What a row is shown not to do, and what went wrong most often."""
+    lines = [
+        ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}{extra}.")
+        for name in capabilities if (fact := facts.capabilities.get(name)) and fact.rate.value is not None
+        and (fact.state == "FAIL" or fact.worse_than_base)
+        for extra in (", shown worse than base" if fact.worse_than_base else ", shown below the target",)
+    ]
+    common = sorted(facts.artefacts.items(), key=lambda item: (-item[1], item[0]))[:3]
+    lines += [
+        ledger.say(f"{fault}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} pictures.")
+        for fault, count in common
+    ]
+    return tuple(lines)
