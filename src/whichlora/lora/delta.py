@@ -23,7 +23,7 @@ from whichlora.lora.dtypes import Float32
 from whichlora.lora.header import TensorFile, read_header
 from whichlora.lora.keys import ModelShape
 from whichlora.lora.static import check_structure
-from whichlora.lora.structure import Adapted, build
+from whichlora.lora.structure import Adapted, load_structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def load_canonical(path: str | Path, shape: ModelShape | None = None) -> Canonic
     header = read_header(path)
     tensors = TensorFile(path, header)
     try:
-        structure = build(header, path=path, read_scalar=lambda entry: float(tensors.read(entry).reshape(-1)[0]))
+        structure = load_structure(tensors)
         shape = check_structure(structure, shape)
     except BaseException:
         tensors.close()

@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from whichlora.lora import base
-from whichlora.lora.header import Entry, Header, TensorFile, read_header
+from whichlora.lora.header import Header, TensorFile, read_header
 from whichlora.lora.keys import ModelShape
-from whichlora.lora.structure import Adapted, Structure, build, shared_alpha, target_modules, weight_sizes
+from whichlora.lora.structure import (
+    Adapted,
+    Structure,
+    build,
+    load_structure,
+    shared_alpha,
+    target_modules,
+    weight_sizes,
+)
 from whichlora.types import LoraFile, LoraModule
 
 
@@ -42,7 +50,7 @@ def inspect_lora(
     path = Path(path)
     header = read_header(path)
     with TensorFile(path, header) as tensors:
-        structure = build(header, path=path, read_scalar=lambda entry: _scalar(tensors, entry))
+        structure = load_structure(tensors)
     digest = sha256_of(path) if hash_file else None
     return describe(header, structure, path.name, shape=shape, card=card, repo=repo, path=str(path), sha256=digest)
 
@@ -81,10 +89,6 @@ def sha256_of(path: str | Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def _scalar(tensors: TensorFile, entry: Entry) -> float:
-    return float(tensors.read(entry).reshape(-1)[0])
 
 
 def _module(change: Adapted) -> LoraModule:

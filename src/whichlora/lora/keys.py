@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ _TOP_LINEARS = (
     "img_in", "txt_in", "norm_out.linear", "proj_out",
 )
 _TOP_NORMS = ("txt_norm",)
+_IN_BLOCK = frozenset((*_BLOCK_LINEARS, *_BLOCK_NORMS))
+_ON_TOP = frozenset((*_TOP_LINEARS, *_TOP_NORMS))
+# A test asserts that no two paths share a flattened name.
+_FLAT_IN_BLOCK = {name.replace(".", "_"): name for name in _IN_BLOCK}
+_FLAT_ON_TOP = {name.replace(".", "_"): name for name in _ON_TOP}
 _TIME_CHANNELS = 256
 _MAX_LAYERS = 1024
 
@@ -168,7 +173,8 @@ QWEN_IMAGE_20B = ModelShape(
 
 def is_module(name: str) -> bool:
     """Whether a dotted path is a module of this architecture, at any depth."""
-    return _inner(name) in _known()
+    match = _DOTTED_BLOCK.fullmatch(name)
+    return match[2] in _IN_BLOCK if match else name in _ON_TOP
 
 
 def block_index(name: str) -> int | None:
@@ -191,9 +197,9 @@ def from_flat(name: str) -> str | None:
     """
     match = _FLAT_BLOCK.fullmatch(name)
     if match:
-        inner = _flat_names().get("*" + match[2])
-        return f"transformer_blocks.{match[1]}.{inner[1:]}" if inner else None
-    return _flat_names().get(name)
+        inner = _FLAT_IN_BLOCK.get(match[2])
+        return f"transformer_blocks.{match[1]}.{inner}" if inner else None
+    return _FLAT_ON_TOP.get(name)
 
 
 def infer_shape(weights: Iterable[tuple[str, int, int]]) -> ModelShape | None:
@@ -227,26 +233,3 @@ def infer_shape(weights: Iterable[tuple[str, int, int]]) -> ModelShape | None:
         text_width=known.get("txt_in", (0, 3584))[1], in_channels=known.get("img_in", (0, 64))[1],
         out_features=known.get("proj_out", (64, 0))[0],
     )
-
-
-def _inner(name: str) -> str:
-    match = _DOTTED_BLOCK.fullmatch(name)
-    return "*" + match[2] if match else name
-
-
-@cache
-def _known() -> frozenset[str]:
-    """Module paths; those inside a block are marked with a star."""
-    return frozenset(["*" + name for name in (*_BLOCK_LINEARS, *_BLOCK_NORMS)] + [*_TOP_LINEARS, *_TOP_NORMS])
-
-
-@cache
-def _flat_names() -> Mapping[str, str]:
-    """Flattened name → module path. Two paths with one flat name would be a defect of the table."""
-    table: dict[str, str] = {}
-    for name in _known():
-        flat = name.replace(".", "_")
-        if flat in table:
-            raise AssertionError(f"'{flat}' is ambiguous")
-        table[flat] = name
-    return table

@@ -23,7 +23,7 @@ from whichlora.lora.base import FLUX1_DOUBT
 from whichlora.lora.header import Entry, TensorFile, printable, read_header
 from whichlora.lora.inspect import inspect_lora
 from whichlora.lora.keys import ModelShape
-from whichlora.lora.structure import Adapted, Structure, build, weight_sizes
+from whichlora.lora.structure import Adapted, Structure, load_structure, weight_sizes
 from whichlora.types import LoraFile
 
 MAX_RANK = 1024
@@ -70,7 +70,7 @@ def check_static(file: LoraFile | None, path: str | Path, shape: ModelShape | No
     path = Path(path)
     header = read_header(path)
     with TensorFile(path, header) as tensors:
-        structure = build(header, path=path, read_scalar=lambda entry: float(tensors.read(entry).reshape(-1)[0]))
+        structure = load_structure(tensors)
         shape = check_structure(structure, shape)
         file = file or inspect_lora(path, shape)
         if FLUX1_DOUBT in file.base.evidence:

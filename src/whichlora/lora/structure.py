@@ -13,7 +13,7 @@ from pathlib import Path
 
 from whichlora.lora import base, keys
 from whichlora.lora.formats import Recognised, foreign, read_names, recognise
-from whichlora.lora.header import Entry, Header, printable
+from whichlora.lora.header import Entry, Header, TensorFile, printable
 from whichlora.lora.scales import PeftRecord, Strength, read_record, strength
 from whichlora.types import BaseEvidence
 
@@ -102,6 +102,13 @@ def build(header: Header, *, path: Path | None = None, read_scalar: ReadScalar |
         recognised, tuple(builder.adapted), tuple(sorted(unmatched, key=order.__getitem__)), tuple(problems),
         tuple(_notes(recognised, record, builder)), family,
         base.weigh(weight_sizes(tuple(builder.adapted)), family, header.metadata),
+    )
+
+
+def load_structure(tensors: TensorFile) -> Structure:
+    """Read an open local file into adapted modules, its alphas included."""
+    return build(
+        tensors.header, path=tensors.path, read_scalar=lambda entry: float(tensors.read(entry).reshape(-1)[0]),
     )
 
 
