@@ -24,6 +24,7 @@ from whichlora.analysis.outcome import Outcome
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table, tabulate
 from whichlora.findings import CandidateFacts, Findings, Recommendation
+from whichlora.stats.shrinkage import shrink
 from whichlora.types import Generation, Plan, Score
 
 NEEDS_FAILING = ("do-nothing", "vae-round-trip", "other-person")
@@ -32,7 +33,7 @@ NEEDS_FAILING = ("do-nothing", "vae-round-trip", "other-person")
 
 def analyse(
     plan: Plan, generations: Sequence[Generation], scores: Sequence[Score], truth: Mapping[str, bool] | None = None,
-    settings: Settings | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
 ) -> Findings:
     """Conclude what stored rows support.
 
@@ -41,12 +42,12 @@ def analyse(
         generations: What became of the cells; cells without one are not yet attempted and count nowhere.
         scores: Everything measured; rows of cells outside the plan are ignored.
         truth: Cell id → did it truly pass, where a ground truth exists. Printed, never decided on.
-        settings: What the user set; defaults otherwise.
+        settings: What the user set (a `Settings`, or a mapping of its fields); defaults otherwise.
 
     Returns:
         Findings with `manifest['analysis']` holding every figure that a sentence uses.
     """
-    chosen = settings or Settings()
+    chosen = Settings.of(settings)
     by_cell = {generation.cell: generation for generation in generations}
     owner = {cell.id: cell.candidate for cell in plan.cells}
     own_scores = [score for score in scores if score.cell in owner]
@@ -111,7 +112,7 @@ def _outcome(
         purchase = robust.next_purchase(table, found, must, plan.target, seconds, seed=settings.seed)
     outcome = Outcome(
         plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
-        {c.name: c.score() for c in found}, _second_opinion(found), _distrust(table, matrix, settings),
+        _corrected(table, found, must), _second_opinion(found), _distrust(table, matrix, settings),
     )
     return outcome, draws
 
@@ -123,6 +124,16 @@ def _without(
     return decide(evidence.contenders(table.without(photo), must, settings, costs), must, target)
 
 
+def _corrected(table: Table, found: Sequence[Contender], must: Sequence[str]) -> dict[str, float]:
+    """Rate over the must-haves of every contender after removing the winner's curse."""
+    families = [name for name in must if name in table.families]
+    values = [evidence.overall_values(table, table.index(c.name), families) for c in found]
+    if len(values) < 2 or len({len(v) for v, _ in values}) != 1 or len(values[0][0]) < 2:
+        return {}
+    rates = shrink(np.array([v for v, _ in values]), float(np.mean([m for _, m in values]))).rates()
+    return {c.name: float(rate) for c, rate in zip(found, rates, strict=True)}
+
+
 def _second_opinion(found: Sequence[Contender]) -> str:
     """TOPSIS's first over the must-haves; '' with fewer than two contenders."""
     if len(found) < 2:
@@ -132,7 +143,7 @@ def _second_opinion(found: Sequence[Contender]) -> str:
 
 
 def _distrust(table: Table, matrix: Mapping[str, CandidateFacts], settings: Settings) -> tuple[str, ...]:
-    """Controls that pass although their pictures are wrong by construction: the metrics are then not to be believed."""
+    """Controls that pass although they are wrong by construction: then the metrics are not to be believed."""
     reasons = []
     for row, candidate in enumerate(table.candidates):
         if candidate.role != "control" or candidate.control not in NEEDS_FAILING:
@@ -140,8 +151,8 @@ def _distrust(table: Table, matrix: Mapping[str, CandidateFacts], settings: Sett
         rate = evidence.overall_rate(table, row, table.families)
         if rate is not None and rate.floor > settings.control_limit:
             reasons.append(
-                f"The control row {candidate.name} passes although its pictures cannot be right, so what passes "
-                "elsewhere may be wrong as well."
+                f"Pictures of the control row {candidate.name} come out as right although they cannot be, so what "
+                "comes out as right elsewhere may be wrong as well."
             )
     return tuple(reasons)
 
@@ -196,15 +207,14 @@ def _manifest(
     """Settings, versions, and the figures behind every sentence."""
     names = sorted(
         {source.id for source in plan.sources} | {case.id for case in plan.cases}
-        | {use.name for candidate in plan.candidates for use in candidate.adapters}
+        | {use.name for candidate in plan.candidates for use in candidate.adapters} | set(plan.notes)
     )
     return {
         "base": {"id": plan.base.id, "family": plan.base.family, "fingerprint": plan.base.fingerprint,
                  "options": dict(plan.base.options)},
         "libraries": dict(plan.libraries),
         "candidates": {c.name: c.fingerprint() for c in plan.candidates},
-        "command": settings.command,
-        **dict(settings.extra),
+        **dict(settings.manifest),
         "analysis": {
             "settings": {"draws": settings.draws, "seed": settings.seed, "margin": settings.margin,
                          "max_seconds": settings.max_seconds, "max_memory_gib": settings.max_memory_gib},

@@ -7,7 +7,7 @@ over cells (`table.py`) or know which candidate is which.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from whichlora.types import Cell, EditCase, Gate, Generation, Score
@@ -46,7 +46,8 @@ class Verdict:
 
 
 def judge(
-    cells: Iterable[Cell], cases: Mapping[str, EditCase], generations: Mapping[str, Generation], scores: Iterable[Score],
+    cells: Iterable[Cell], cases: Mapping[str, EditCase], generations: Mapping[str, Generation],
+    scores: Iterable[Score],
 ) -> list[Verdict]:
     """Verdicts of all attempted cells, in the plan's order; cells not yet generated are left out.
 
@@ -54,26 +55,34 @@ def judge(
         cells: Planned cells.
         cases: Case id → case.
         generations: Cell id → what became of it.
-        scores: Stored scores; of several versions of a metric the newest counts. Votes of people are not gates.
+        scores: Stored scores; of several versions of a metric the newest counts. A person's verdict counts where no
+            metric could tell; it does not overrule one.
     """
     by_cell: dict[str, dict[str, Score]] = defaultdict(dict)
+    votes: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         if score.rater:
+            votes[score.cell].append(score)
             continue
         mine = by_cell[score.cell]
         known = mine.get(score.metric)
         if known is None or score.version >= known.version:
             mine[score.metric] = score
     return [
-        _judge_one(cell, cases[cell.case], generations[cell.id], by_cell.get(cell.id, {}))
+        _judge_one(cell, cases[cell.case], generations[cell.id], by_cell.get(cell.id, {}), votes.get(cell.id, ()))
         for cell in cells if cell.id in generations
     ]
 
 
-def _judge_one(cell: Cell, case: EditCase, generation: Generation, scores: Mapping[str, Score]) -> Verdict:
+def _judge_one(
+    cell: Cell, case: EditCase, generation: Generation, scores: Mapping[str, Score], votes: Sequence[Score],
+) -> Verdict:
+    gates: dict[Gate, bool | None] = dict.fromkeys(GATES, False)
     if generation.status != "done":
-        return Verdict(cell, case, False, dict.fromkeys(GATES, False), None, ("generation failed",))
-    gates = {gate: _gate(gate, case, scores) for gate in GATES}
+        return Verdict(cell, case, False, gates, None, ("generation failed",))
+    for gate in GATES:
+        told = _gate(gate, case, scores)
+        gates[gate] = _majority(gate, votes) if told is None else told
     unchanged = scores.get(UNCHANGED)
     told = unchanged.detail.get("no_op") if unchanged is not None else None
     no_op = bool(told) if told is not None else None
@@ -100,6 +109,13 @@ def _gate(gate: Gate, case: EditCase, scores: Mapping[str, Score]) -> bool | Non
     return True
 
 
+def _majority(gate: Gate, votes: Sequence[Score]) -> bool | None:
+    """What most people said of a gate; None without votes or on a draw."""
+    said = [vote.passed for vote in votes if vote.gate == gate and vote.passed is not None]
+    yes = sum(said)
+    return None if 2 * yes == len(said) else 2 * yes > len(said)
+
+
 def _faults(gates: Mapping[Gate, bool | None], scores: Mapping[str, Score], no_op: bool | None) -> Iterable[str]:
     if gates["edit"] is False:
         yield "nothing changed" if no_op else "edit not done"
@@ -108,4 +124,12 @@ def _faults(gates: Mapping[Gate, bool | None], scores: Mapping[str, Score], no_o
         yield "face missing" if lost and all(s.value is None for s in lost) else "identity lost"
     for score in scores.values():
         if score.gate in ("artefact", "valid") and score.passed is False and not score.reason.startswith(NO_SAY):
-            yield score.metric.rsplit("/", 1)[-1]
+            yield from _kinds(score)
+
+
+def _kinds(score: Score) -> Iterable[str]:
+    """Names of the severe artefacts that a metric lists, else the metric's own name."""
+    listed = score.detail.get("found")
+    found = listed if isinstance(listed, Sequence) and not isinstance(listed, str) else ()
+    kinds = [str(item["kind"]) for item in found if isinstance(item, Mapping) and item.get("severity") == "severe"]
+    return kinds or [score.metric.rsplit("/", 1)[-1]]

@@ -176,7 +176,8 @@ def decide(contenders: Sequence[Contender], must: Sequence[str], target: float) 
         ]
     strategy = next(iter(possible)) if firm else strategy_of(kinds, passes, must)
     candidate, routes, missing = _choose(strategy, contenders, passes, must)
-    return Row(strategy if firm else "undecided", None if firm else strategy, candidate, firm, routes, missing, possible)
+    named, leaning = (strategy, None) if firm else ("undecided", strategy)
+    return Row(named, leaning, candidate, firm, routes, missing, possible)
 
 
 def _choose(

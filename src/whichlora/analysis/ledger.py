@@ -5,6 +5,7 @@ Does: format, store, and remember which figures a sentence is bound to. Does not
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,8 @@ def as_text(value: float, unit: str) -> str:
 
     Args:
         value: Rates and differences on the 0–1 scale; other units as they are.
-        unit: 'percent', 'points', 'probability', 'count', 'hours', 'seconds' or 'gib'.
+        unit: 'percent', 'points' (signed), 'size' (of a change in points), 'probability', 'count', 'hours',
+            'seconds', 'gib' or 'card' (memory of a card).
     """
     if unit == "percent":
         return f"{100 * value:.0f} %"
@@ -23,7 +25,7 @@ def as_text(value: float, unit: str) -> str:
     if unit == "size":
         return f"{100 * abs(value):.1f} points"
     if unit == "probability":
-        return f"{value:.2f}"
+        return "over 0.99" if value > 0.995 else "under 0.01" if value < 0.005 else f"{value:.2f}"
     if unit == "count":
         return f"{value:.0f}"
     if unit == "hours":
@@ -32,6 +34,8 @@ def as_text(value: float, unit: str) -> str:
         return f"{value:.1f} s"
     if unit == "gib":
         return f"{value:.1f} GiB"
+    if unit == "card":
+        return f"{value:.0f} GiB"
     raise ValueError(f"unknown unit '{unit}'")
 
 
@@ -42,8 +46,9 @@ class Ledger:
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Figure id → {'value', 'unit'}."""
     sentences: list[dict[str, Any]] = field(default_factory=list)
-    """{'text', 'figures'} in order of writing."""
+    """{'text', 'figures', 'claims'} in order of writing."""
     _open: list[str] = field(default_factory=list)
+    _claims: list[list[str]] = field(default_factory=list)
 
     def put(self, name: str, value: float, unit: str) -> str:
         """Store a figure and return its text for the sentence being written.
@@ -62,10 +67,21 @@ class Ledger:
     def interval(self, name: str, low: float, high: float) -> str:
         """Two percentages as '[70, 91]'."""
         first, second = self.put(f"{name}.low", low, "percent"), self.put(f"{name}.high", high, "percent")
-        return f"[{first.removesuffix(' %')}, {second}]"
+        return f"[{first.removesuffix(' %')}, {second.removesuffix(' %')}]"
+
+    def claim(self, kind: str, name: str, capabilities: Iterable[str]) -> None:
+        """Note what the sentence being written claims, so that `lint` can check it against the facts.
+
+        Args:
+            kind: 'PASS', 'FAIL', 'better' or 'worse'.
+            name: Set-up.
+            capabilities: Capabilities of which it is claimed.
+        """
+        self._claims += [[kind, name, capability] for capability in capabilities]
 
     def say(self, text: str) -> str:
         """Finish a sentence: bind it to the figures put since the last one."""
-        self.sentences.append({"text": text, "figures": sorted(set(self._open))})
+        self.sentences.append({"text": text, "figures": sorted(set(self._open)), "claims": list(self._claims)})
         self._open.clear()
+        self._claims.clear()
         return text

@@ -18,8 +18,8 @@ NEVER = (
 )
 """Words that no number of photographs supports."""
 FIRM_ONLY = (
-    "is best", "the best", "is enough", "is good enough", "beats", "outperforms", "wins", "must train", "no lora is needed",
-    "is needed", "clearly",
+    "is best", "the best", "is enough", "is good enough", "beats", "outperforms", "wins", "must train",
+    "no lora is needed", "is needed", "clearly",
 )
 """Phrases that only a firm decision supports."""
 SHOWN = ("is shown to", "are shown to", "passes", "reaches the target", "shown at or above")
@@ -38,8 +38,9 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])")
 def lint(text: str, findings: Findings) -> tuple[str, ...]:
     """Problems of a text that is to be printed beside findings; empty when it may be printed.
 
-    A sentence written by the analysis may use only the figures it is bound to. Any other sentence may use any stored
-    figure, but with that figure's unit. Names (set-ups, capabilities, photographs, the base model) are no numbers.
+    A sentence written by the analysis may use only the figures it is bound to, and what it claims must be in the facts.
+    Any other sentence may use any stored figure with that figure's unit, and its claims are read from its words.
+    Names (set-ups, capabilities, photographs, the base model) are no numbers.
 
     Args:
         text: One or more sentences.
@@ -50,13 +51,16 @@ def lint(text: str, findings: Findings) -> tuple[str, ...]:
     problems: list[str] = []
     rest = text
     for entry in sorted(analysis.get("sentences", ()), key=lambda e: -len(e["text"])):
-        if entry["text"] and entry["text"] in rest:
-            rest = rest.replace(entry["text"], " ¶ ")
+        if len(entry["text"]) > 12 and entry["text"] in rest:
+            rest = rest.replace(entry["text"], " ")
             bound = {name: figures[name] for name in entry["figures"] if name in figures}
             problems += _unbound(entry["text"], bound, findings)
+            problems += _unclaimed(entry["text"], entry["claims"], findings)
+            problems += _words(entry["text"], findings)
     problems += _unbound(rest, figures, findings)
-    for sentence in _SENTENCE.split(text):
-        problems += _too_strong(sentence, findings)
+    for sentence in _SENTENCE.split(rest):
+        problems += _words(sentence, findings)
+        problems += [problem for facts in _subjects(sentence, findings) for problem in _beyond(sentence, facts)]
     return tuple(dict.fromkeys(problems))
 
 
@@ -83,56 +87,89 @@ def names_of(findings: Findings) -> list[str]:
     return sorted((name for name in names if name), key=len, reverse=True)
 
 
-def _unbound(text: str, figures: Mapping[str, Mapping[str, Any]], findings: Findings) -> list[str]:
-    allowed = {_plain(as_text(f["value"], f["unit"])) for f in figures.values()}
-    # Inside a bracketed interval the first number leaves its unit to the second.
-    bare = {_plain(as_text(f["value"], f["unit"])).removesuffix("%") for f in figures.values() if f["unit"] == "percent"}
-    cleaned = text
+def _unbound(prose: str, figures: Mapping[str, Mapping[str, Any]], findings: Findings) -> list[str]:
+    printed = [as_text(f["value"], f["unit"]) for f in figures.values()]
+    allowed = {_plain(match.group()) for text in printed for match in _NUMBER.finditer(text)}
+    # Inside a bracketed interval the unit is understood.
+    bare = {token.removesuffix("%") for token in allowed if token.endswith("%")}
+    cleaned = prose
     for name in names_of(findings):
         if any(char.isdigit() for char in name):
             cleaned = cleaned.replace(name, "·")
     problems = []
     for match in _NUMBER.finditer(cleaned):
         token = _plain(match.group())
-        opened = cleaned[max(0, match.start() - 1) : match.start()] == "["
-        if token not in allowed and not (opened and token in bare):
-            problems.append(f"unbound number '{match.group().strip()}' in '{_short(text)}'")
+        before, after = cleaned[: match.start()], cleaned[match.end() :]
+        inside = before.rfind("[") > before.rfind("]") and "]" in after
+        if token not in allowed and not (inside and token in bare):
+            problems.append(f"unbound number '{match.group().strip()}' in '{_short(prose)}'")
     return problems
 
 
-def _too_strong(sentence: str, findings: Findings) -> list[str]:
+def _words(sentence: str, findings: Findings) -> list[str]:
+    """Words that nothing supports, or that only a firm decision does."""
     lower = sentence.lower()
-    problems = [
-        f"over-strong word '{word}' in '{_short(sentence)}'"
-        for word in NEVER if re.search(rf"\b{re.escape(word)}\b", lower) and not _hedged(lower, word)
-    ]
+    found = [f"over-strong word '{word}' in '{_short(sentence)}'" for word in NEVER if _claims(lower, word)]
     if not findings.recommendation.firm:
-        problems += [
-            f"'{word}' needs a firm decision, in '{_short(sentence)}'"
-            for word in FIRM_ONLY if re.search(rf"\b{re.escape(word)}\b", lower) and not _hedged(lower, word)
+        found += [
+            f"'{word}' needs a firm decision, in '{_short(sentence)}'" for word in FIRM_ONLY if _claims(lower, word)
         ]
-    for facts in findings.candidates:
-        if facts.name.lower() in lower:
-            problems += _beyond(sentence, lower, facts)
+    return found
+
+
+def _unclaimed(sentence: str, claims: Sequence[Sequence[str]], findings: Findings) -> list[str]:
+    """Claims of a bound sentence that the facts do not carry, and strong phrases without any claim behind them."""
+    by_name = {facts.name: facts for facts in findings.candidates}
+    problems = []
+    for kind, name, capability in claims:
+        fact = by_name[name].capabilities.get(capability) if name in by_name else None
+        held = fact is not None and (
+            fact.state == kind if kind in ("PASS", "FAIL")
+            else fact.better_than_base if kind == "better" else fact.worse_than_base
+        )
+        if not held:
+            problems.append(f"{kind} of {name} at {capability} is not in the facts, in '{_short(sentence)}'")
+    kinds = {kind for kind, _, _ in claims}
+    lower = sentence.lower()
+    for words, kind in ((SHOWN, "PASS"), (SHOWN_BELOW, "FAIL"), (BETTER, "better")):
+        if kind not in kinds and any(_claims(lower, word) for word in words) and _subjects(sentence, findings):
+            problems.append(f"nothing stands behind '{_short(sentence)}'")
     return problems
 
 
-def _beyond(sentence: str, lower: str, facts: CandidateFacts) -> list[str]:
-    """Claims about one set-up that its facts do not carry."""
+def _subjects(sentence: str, findings: Findings) -> list[CandidateFacts]:
+    """Set-ups that a sentence names; 'base' within 'better than base' is none."""
+    text = re.sub(r"(better|worse) than (the )?base", "", sentence.lower())
+    found = []
+    for facts in sorted(findings.candidates, key=lambda facts: -len(facts.name)):
+        pattern = rf"(?<![\w+.-]){re.escape(facts.name.lower())}(?![\w+-])"
+        if re.search(pattern, text):
+            found.append(facts)
+            text = re.sub(pattern, " ", text)
+    return found
+
+
+def _claims(lower: str, word: str) -> bool:
+    """Does a phrase stand in a sentence without a hedge before it?"""
+    return re.search(rf"\b{re.escape(word)}\b", lower) is not None and not _hedged(lower, word)
+
+
+def _beyond(sentence: str, facts: CandidateFacts) -> list[str]:
+    """Claims about one set-up, read from the words, that its facts do not carry."""
     problems = []
+    lower = sentence.lower()
     named = [fact for name, fact in facts.capabilities.items() if re.search(rf"\b{re.escape(name.lower())}\b", lower)]
     for words, state in ((SHOWN, "PASS"), (SHOWN_BELOW, "FAIL")):
         for word in words:
-            if re.search(rf"\b{re.escape(word)}\b", lower) and not _hedged(lower, word):
+            if _claims(lower, word):
                 problems += [
                     f"'{word}' of {facts.name}, whose {fact.capability} is {fact.state}, in '{_short(sentence)}'"
                     for fact in named if fact.state != state
                 ]
-    for word in BETTER:
-        if word in lower and not _hedged(lower, word):
-            shown = [fact.better_than_base for fact in (named or facts.capabilities.values())]
-            if not (all(shown) if named else any(shown)):
-                problems.append(f"'{word}' of {facts.name} is not shown, in '{_short(sentence)}'")
+    if facts.role != "base" and any(_claims(lower, word) for word in BETTER):
+        shown = [fact.better_than_base for fact in (named or facts.capabilities.values())]
+        if not (all(shown) if named else any(shown)):
+            problems.append(f"'better than base' of {facts.name} is not shown, in '{_short(sentence)}'")
     return problems
 
 

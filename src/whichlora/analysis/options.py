@@ -15,7 +15,9 @@ from whichlora.analysis.words import listed
 from whichlora.findings import Option
 from whichlora.types import Plan
 
-WORK_HOURS: Mapping[str, tuple[int, int]] = {"existing": (1, 2), "multi": (2, 6), "custom": (20, 60), "hybrid": (12, 40)}
+WORK_HOURS: Mapping[str, tuple[int, int]] = {
+    "existing": (1, 2), "multi": (2, 6), "custom": (20, 60), "hybrid": (12, 40),
+}
 """Assumed hours of work, lowest and highest, training time included."""
 TRAIN = {"rank": 16, "pairs": 200, "steps": 3000, "characters": 30, "swap": 16, "memory": 24}
 """Assumed starting point of a training: rank, pairs of pictures per capability, steps, other characters mixed in,
@@ -104,8 +106,9 @@ def _multi(
         cons = ["The right set-up must be switched in for each kind of edit; an edit of two kinds needs two passes."]
     if gaps:
         cons.append(f"Leaves below the target or open: {listed(gaps)}.")
-    return Option("multi", "A stack of LoRAs" if use_stack else "One LoRA per kind of edit", name, tuple(pros),
-                  tuple(cons), gaps, _hours("multi", ledger), "medium: several files, an order and weights to keep", name)
+    title = "A stack of LoRAs" if use_stack else "One LoRA per kind of edit"
+    return Option("multi", title, name, tuple(pros), tuple(cons), gaps, _hours("multi", ledger),
+                  "medium: several files, an order and weights to keep", name)
 
 
 def _learn_from(found: Outcome, gaps: Sequence[str]) -> str:
@@ -158,7 +161,7 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         "Keep this project as the baseline: after any change of model, LoRA or settings run it again on the same "
         "photographs and compare the two reports."
     )
-    return tuple(ledger.say(step) for step in steps[:-1]) + (ledger.say(steps[-1]),)
+    return tuple(steps)
 
 
 def _install(found: Outcome, names: Sequence[str]) -> list[str]:
@@ -181,8 +184,8 @@ def _install(found: Outcome, names: Sequence[str]) -> list[str]:
 
 def _training(found: Outcome, gaps: Sequence[str], ledger: Ledger) -> list[str]:
     """What to train and on what. The figures are assumptions to start from."""
-    def start(name: str) -> str:
-        return ledger.put(f"assumed.train.{name}", TRAIN[name], "count")
+    def start(name: str, unit: str = "count") -> str:
+        return ledger.put(f"assumed.train.{name}", TRAIN[name], unit)
 
     learn = _learn_from(found, gaps)
     text = [f"Train for {listed(gaps)}. Collect about {start('pairs')} pairs for each: " + "; ".join(
@@ -196,12 +199,12 @@ def _training(found: Outcome, gaps: Sequence[str], ledger: Ledger) -> list[str]:
     text.append(ledger.say(
         f"Start at rank {start('rank')} on all linear layers of the transformer for about {start('steps')} steps with "
         f"musubi-tuner or ai-toolkit; with {start('swap')} blocks swapped out, fp8 weights fit a card of "
-        f"{start('memory')} GiB. These are starting points, not measurements."
+        f"{start('memory', 'card')}. These are starting points, not measurements."
     ))
     if learn:
         text.append(f"Learn from {learn}: of those tried it comes closest at {listed(gaps)}; its rank, targets and "
                     "training metadata are in the survey.")
-    text.append("Accepted pictures of this comparison can serve as pairs: whichlora export writes them for the trainer.")
+    text.append("Accepted pictures of this comparison can serve as pairs: whichlora export writes them.")
     text.append("Add every checkpoint worth keeping as a candidate here and compare it on the same cases.")
     return text
 
@@ -218,7 +221,7 @@ def questions(plan: Plan, ledger: Ledger) -> tuple[Mapping[str, str], ...]:
         {
             "question": "What is the lowest quality at which a LoRA is viable?",
             "default": f"A consistency rate of {target} per must-have, shown for new photographs.",
-            "reason": "The brief's target; shown, because a point estimate of the best of many flatters.",
+            "reason": "The brief's target; shown, because the point estimate of a winner flatters.",
             "flag": "target: in whichlora.yaml, or --target",
         },
         {

@@ -92,9 +92,9 @@ def pareto(draws: Draws, most: int = 2_000) -> dict[str, float]:
         return {}
     result = {}
     for at, name in enumerate(draws.names):
-        no_worse = (rates >= rates[:, at : at + 1]).all(axis=2)
-        ahead = (rates > rates[:, at : at + 1]).any(axis=2)
-        result[name] = float((~(no_worse & ahead).any(axis=1)).mean())
+        no_worse = np.all(rates >= rates[:, at : at + 1], axis=2)
+        ahead = np.any(rates > rates[:, at : at + 1], axis=2)
+        result[name] = float((~np.any(no_worse & ahead, axis=1)).mean())
     return result
 
 

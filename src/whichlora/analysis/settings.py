@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from whichlora.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,24 @@ class Settings:
     """Largest acceptable peak memory in GiB; None leaves memory out of the decision."""
     control_limit: float = 0.05
     """Pass rate that a control row which must fail may at most be shown to exceed."""
-    command: str = ""
-    """Command that repeats the run, for the manifest."""
-    extra: Mapping[str, str] = field(default_factory=dict)
-    """Further entries for the manifest."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries for the findings' manifest, such as versions and the command that repeats the run."""
+
+    @classmethod
+    def of(cls, given: Settings | Mapping[str, Any] | None) -> Settings:
+        """Settings from a mapping with the same names, checked.
+
+        Raises:
+            UserError: A name is unknown.
+        """
+        if given is None:
+            return cls()
+        if isinstance(given, Settings):
+            return given
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise UserError(
+                f"Unknown analysis setting '{unknown[0]}'.", fix=f"Known settings: {', '.join(sorted(known))}."
+            )
+        return cls(**given)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from whichlora.analysis.flip import Flip
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.robust import WANTED
 from whichlora.findings import CandidateFacts, Estimate
 
 STRATEGY = {
@@ -38,6 +39,13 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
     if not row.firm:
         return _undecided(found, ledger, ledger_target)
     needed = listed(found.must)
+    if row.strategy in ("existing", "multi") and not row.routes:
+        ledger.claim("PASS", row.candidate, found.must)
+    for must, name in row.routes.items():
+        ledger.claim("PASS", name, [must])
+    for contender in found.contenders:
+        if not contender.barred:
+            ledger.claim("FAIL", contender.name, _hopeless(found, row.missing))
     if row.strategy == "existing":
         weak = _weakest(found, row.candidate, ledger)
         if row.candidate == (found.base.name if found.base else "base"):
@@ -60,16 +68,22 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
             f"Use several set-ups, one per kind of edit: {_routes(found)}; on new photographs of this character each "
             f"is shown to do its part at {ledger_target} or better, and no single set-up does them all."
         )
-    missing = listed(row.missing)
+    hopeless = _hopeless(found, row.missing)
+    rest = [name for name in row.missing if name not in hopeless]
+    shown = [f"every set-up tried is shown to do {listed(hopeless)} at less than {ledger_target}"] if hopeless else []
+    shown += [f"none is shown to reach it at {listed(rest)}"] if rest else []
+    why = f"on new photographs of this character {', and '.join(shown)}"
     if row.strategy == "hybrid":
-        return ledger.say(
-            f"Hybrid: use {_routes(found)}, and train for {missing}, which every set-up tried is shown to do at less "
-            f"than {ledger_target} on new photographs of this character."
-        )
-    return ledger.say(
-        f"Train your own LoRA: every set-up tried is shown to do {missing} at less than {ledger_target} on new "
-        "photographs of this character."
-    )
+        return ledger.say(f"Hybrid: use {_routes(found)}, and train for {listed(row.missing)}: {why}.")
+    return ledger.say(f"Train your own LoRA: {why}.")
+
+
+def _hopeless(found: Outcome, names: Iterable[str]) -> list[str]:
+    """Those must-haves at which every contender is shown below the target."""
+    return [
+        name for name in names
+        if all(c.barred or c.states(found.target)[found.must.index(name)] == "FAIL" for c in found.contenders)
+    ]
 
 
 def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
@@ -132,9 +146,9 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     """Why, in sentences."""
     lines = [
         ledger.say(
-            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches the target "
-            f"of {ledger.put('target', found.target, 'percent')}, and fails when it is shown below it; the photographs, "
-            f"not the pictures, are the evidence ({ledger.put('photos', found.photos, 'count')} photographs). "
+            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches the "
+            f"target of {ledger.put('target', found.target, 'percent')}, and fails when it is shown below it; the "
+            f"photographs, not the pictures, are the evidence ({ledger.put('photos', found.photos, 'count')} photographs). "
             f"{_level(ledger)}"
         )
     ]
@@ -164,12 +178,15 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
         if base is not None and base.name != facts.name and base.ccr.value is not None:
             text += f"; the base model in {ledger.put(f'{base.name}/ccr.value', base.ccr.value, 'percent')}"
         lines.append(ledger.say(text + "."))
-    for state, verb in (("PASS", "is shown to pass"), ("OPEN", "is open"), ("FAIL", "is shown below the target")):
+    for state, verb in (("PASS", "shown to pass at"), ("OPEN", "open at"), ("FAIL", "shown below the target at")):
         mine = [name for name in found.must if name in facts.capabilities and facts.capabilities[name].state == state]
         if mine:
-            lines.append(ledger.say(f"{facts.name}: {listed(mine)} {verb}."))
+            if state != "OPEN":
+                ledger.claim(state, facts.name, mine)
+            lines.append(ledger.say(f"{facts.name} is {verb} {listed(mine)}."))
     ahead = [name for name, fact in facts.capabilities.items() if fact.better_than_base]
     if ahead:
+        ledger.claim("better", facts.name, ahead)
         lines.append(ledger.say(
             f"{facts.name} is better than base at {listed(ahead)}, after correction for all comparisons made."
         ))
@@ -177,8 +194,8 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
     rivals = len(found.contenders)
     if corrected is not None and rivals > 1 and facts.name == found.leader():
         lines.append(ledger.say(
-            f"Corrected for having been picked from {ledger.put('contenders', rivals, 'count')}, {facts.name} stands at "
-            f"{ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
+            f"Corrected for having been picked from {ledger.put('contenders', rivals, 'count')}, {facts.name} "
+            f"stands at {ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
         ))
     return lines
 
@@ -269,33 +286,53 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
     hours = ""
     if bought.hours is not None:
         hours = f" (about {ledger.put('purchase.hours', bought.hours, 'hours')} of generation on this machine)"
-    return ledger.say(
-        f"{ledger.put('purchase.photos', bought.photos, 'count')} more photographs{hours} would settle it with "
-        f"probability {ledger.put('purchase.probability', bought.probability, 'probability')}."
-    )
+    photos = ledger.put("purchase.photos", bought.photos, "count")
+    chance = ledger.put("purchase.probability", bought.probability, "probability")
+    if bought.probability < WANTED:
+        return ledger.say(
+            f"Even {photos} more photographs{hours} would settle it only with probability {chance}: some rate lies too "
+            "near the target. Set another target, fewer must-haves, or add better candidates."
+        )
+    return ledger.say(f"{photos} more photographs{hours} would settle it with probability {chance}.")
 
 
 def strengths(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
     """What a row is shown to do well."""
-    return tuple(
-        ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}{extra}.")
-        for name in capabilities if (fact := facts.capabilities.get(name)) and fact.rate.value is not None
-        and (fact.state == "PASS" or fact.better_than_base)
-        for extra in (", shown better than base" if fact.better_than_base else ", shown to pass",)
-    )
+    lines = []
+    for name in capabilities:
+        fact = facts.capabilities.get(name)
+        if fact is None or fact.rate.value is None or not (fact.state == "PASS" or fact.better_than_base):
+            continue
+        said = []
+        if fact.state == "PASS":
+            ledger.claim("PASS", facts.name, [name])
+            said.append("shown to pass")
+        if fact.better_than_base:
+            ledger.claim("better", facts.name, [name])
+            said.append("shown better than base")
+        lines.append(ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}, {listed(said)}."))
+    return tuple(lines)
 
 
 def weaknesses(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
     """What a row is shown not to do, and what went wrong most often."""
-    lines = [
-        ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}{extra}.")
-        for name in capabilities if (fact := facts.capabilities.get(name)) and fact.rate.value is not None
-        and (fact.state == "FAIL" or fact.worse_than_base)
-        for extra in (", shown worse than base" if fact.worse_than_base else ", shown below the target",)
-    ]
+    lines = []
+    for name in capabilities:
+        fact = facts.capabilities.get(name)
+        if fact is None or fact.rate.value is None or not (fact.state == "FAIL" or fact.worse_than_base):
+            continue
+        said = []
+        if fact.state == "FAIL":
+            ledger.claim("FAIL", facts.name, [name])
+            said.append("shown below the target")
+        if fact.worse_than_base:
+            ledger.claim("worse", facts.name, [name])
+            said.append("shown worse than base")
+        lines.append(ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}, {listed(said)}."))
     common = sorted(facts.artefacts.items(), key=lambda item: (-item[1], item[0]))[:3]
     lines += [
-        ledger.say(f"{fault}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} pictures.")
+        ledger.say(f"{fault}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} "
+                   f"{'picture' if count == 1 else 'pictures'}.")
         for fault, count in common
     ]
     return tuple(lines)

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
@@ -55,9 +56,10 @@ def sign_patterns(photos: int, seed: int = 0) -> Floats:
     """
     if photos <= EXACT_UP_TO:
         bits = (np.arange(2**photos)[:, None] >> np.arange(photos)[None, :]) & 1
-        return 1.0 - 2.0 * bits
-    drawn = np.random.default_rng(seed).integers(0, 2, (RANDOM_FLIPS, photos))
-    return np.vstack([np.ones((1, photos)), 1.0 - 2.0 * drawn])
+        return 1.0 - 2.0 * bits.astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(0, 2, (RANDOM_FLIPS, photos)).astype(np.float64)
+    patterns: Floats = np.concatenate([np.ones((1, photos)), 1.0 - 2.0 * drawn])
+    return patterns
 
 
 def sign_flip_p(differences: ArrayLike, alternative: str = "two-sided") -> float:
@@ -84,10 +86,11 @@ def sign_flip_p(differences: ArrayLike, alternative: str = "two-sided") -> float
 
 def binomial_noise(first: ArrayLike, second: ArrayLike, cells_per_photo: float) -> float:
     """Variance of one photograph's difference from seeds alone, rates padded away from 0 and 1."""
-    n = len(np.asarray(first)) * max(cells_per_photo, 1.0)
+    sides = [np.asarray(side, dtype=float) for side in (first, second)]
+    n = len(sides[0]) * max(cells_per_photo, 1.0)
     total = 0.0
-    for side in (first, second):
-        padded = (n * float(np.clip(np.mean(side), 0.0, 1.0)) + 1) / (n + 2)
+    for side in sides:
+        padded = (n * float(np.clip(side.mean(), 0.0, 1.0)) + 1) / (n + 2)
         total += padded * (1 - padded) / max(cells_per_photo, 1.0)
     return total
 
@@ -111,7 +114,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, cells_per_photo: floa
     d, k = a - b, len(a)
     value = float(d.mean())
     noise = binomial_noise(a, b, cells_per_photo)
-    half_here = float(student.ppf(0.5 + level / 2, 1e6)) * np.sqrt(noise / k)
+    half_here = float(norm.ppf(0.5 + level / 2)) * np.sqrt(noise / k)
     here = (max(-1.0, value - half_here), min(1.0, value + half_here))
     if k == 1:
         return Difference(value, -1.0, 1.0, *here, 1.0, 1, "one photograph: nothing can be said of new ones")

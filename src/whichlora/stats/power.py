@@ -6,7 +6,9 @@ Does: detectable difference, power, photographs to settle a threshold. Does not:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from scipy.optimize import brentq
@@ -40,8 +42,7 @@ def single_level(comparisons: int, level: float = 0.05, correlation: float = 0.5
         inside = norm.cdf((critical - shared * nodes) / own) - norm.cdf((-critical - shared * nodes) / own)
         return float((weights * inside**comparisons).sum()) - (1 - level)
 
-    critical = float(brentq(miss, 1.0, 8.0))
-    return float(2 * norm.sf(critical))
+    return float(2 * norm.sf(_root(miss, 1.0, 8.0)))
 
 
 def difference_sd(rate: float, gain: float, cells_per_photo: float, icc: float, shared: float = 0.5) -> float:
@@ -102,7 +103,12 @@ def detectable_points(
 
     if short(top) < 0:
         return None
-    return 100 * float(brentq(short, 1e-4, top))
+    return 100 * _root(short, 1e-4, top)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function changes its sign."""
+    return float(cast(float, brentq(function, low, high)))
 
 
 def photos_to_settle(

@@ -7,11 +7,9 @@ correlation. Does not: compare two candidates (`paired.py`) or correct for havin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
@@ -199,17 +197,3 @@ def pooled_capabilities(rates: Floats, cells: Floats) -> tuple[Floats, float]:
     pseudo = means.mean() + photos * np.where(has, weights * (filled - means), 0.0).sum(axis=0)
     error = float(np.sum(np.where(has, weights**2 / np.maximum(cells, 1), 0.0)))
     return pseudo, max(1.0, 1.0 / error / photos)
-
-
-def one_sided_normal(level: float = 0.95) -> float:
-    """Standard normal quantile of a one-sided statement."""
-    return float(norm.ppf(level))
-
-
-def as_fields(interval: RateInterval) -> dict[str, Any]:
-    """The fields of `findings.Estimate`, by name."""
-    return {
-        "value": interval.value, "low": interval.low, "high": interval.high, "low_here": interval.low_here,
-        "high_here": interval.high_here, "photos": interval.photos, "cells": round(interval.cells),
-        "note": interval.note,
-    }

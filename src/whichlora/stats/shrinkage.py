@@ -55,14 +55,11 @@ def shrink(values: ArrayLike, cells_per_photo: float) -> Shrunken:
 
     Returns:
         Normal posterior on the logit scale. The spread between candidates is DerSimonian & Laird's (1986)
-        moment estimate; standard errors come from `rates.effective_size`.
+        moment estimate; standard errors rest on a photograph effect that is pooled over candidates.
     """
     y = np.asarray(values, dtype=float)
     count, photos = y.shape
-    if photos >= 2:
-        size, _ = effective_size(y, cells_per_photo)
-    else:
-        size = np.ones(count)
+    size = _pooled_size(y, cells_per_photo) if photos >= 2 else np.ones(count)
     padded = (size * np.clip(y.mean(axis=1), 0.0, 1.0) + 0.5) / (size + 1)
     theta = logit(padded)
     variance = 1.0 / ((size + 1) * padded * (1 - padded))
@@ -82,6 +79,19 @@ def shrink(values: ArrayLike, cells_per_photo: float) -> Shrunken:
     root = np.sqrt(posterior)
     covariance = _correlation(y) * root[:, None] * root[None, :]
     return Shrunken(mean, np.linalg.cholesky(covariance + 1e-10 * np.eye(count)), own)
+
+
+def _pooled_size(y: Floats, cells_per_photo: float) -> Floats:
+    """Effective cells of each candidate, the photographs' effect estimated from all candidates together."""
+    photos, cells = y.shape[1], max(cells_per_photo, 1.0)
+    own, _ = effective_size(y, cells_per_photo)
+    padded = np.clip((photos * y.mean(axis=1) + 0.5) / (photos + 1), 0.0, 1.0)
+    noise = float((padded * (1 - padded)).mean()) / cells
+    design = float(np.clip(y.var(axis=1, ddof=1).mean() / noise, 1.0, cells))
+    pooled = np.full(len(y), photos * cells / design)
+    # Few candidates pool little: lean on the pooled figure as far as there are photographs behind it.
+    trust = len(y) * (photos - 1) / (len(y) * (photos - 1) + 10)
+    return trust * pooled + (1 - trust) * own
 
 
 def _correlation(y: Floats) -> Floats:
