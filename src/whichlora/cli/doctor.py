@@ -1,0 +1,119 @@
+"""`whichlora doctor`: is this machine ready? Every ✗ carries the line that fixes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whichlora.cli.output import answer_console, emit_json, guarded
+
+if TYPE_CHECKING:
+    from whichlora.machine.checks import Check, Diagnosis
+
+_BASES = ("Qwen/Qwen-Image-Edit-2509", "Qwen/Qwen-Image-Edit-2511")
+
+
+@guarded
+def command(
+    torch: Annotated[bool, typer.Option("--torch", help="Import torch and ask it whether it sees the GPU.")] = False,
+    comfyui: Annotated[Path | None, typer.Option("--comfyui", help="ComfyUI's folder, if it is not found.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 when anything is ✗.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Look at Python, GPU, memory, disk, libraries, the Hub and files that are already here.
+
+    With --strict, exit status 1 when anything is ✗; a laptop without a GPU is fine for everything but 'run'.
+    """
+    from whichlora.machine.checks import diagnose
+    from whichlora.machine.probe import probe
+
+    diagnosis = diagnose(probe(ask_torch=torch))
+    checks = [*diagnosis.checks, *_files(comfyui)]
+    if json:
+        emit_json("whichlora.doctor/1", _document(checks, diagnosis))
+    else:
+        _print(checks, diagnosis)
+    if strict and any(not check.ok for check in checks):
+        raise SystemExit(1)
+
+
+def _files(comfyui: Path | None) -> list[Check]:
+    """What lies on this disk already: ComfyUI's models and the Hub's cache."""
+    from whichlora.machine.checks import Check
+    from whichlora.survey import places
+
+    found = places.discover(comfyui)
+    files = places.files_in(found)
+    checks = [Check("ComfyUI", True, _comfy_line(found, files))]
+    cached = {file.repo_id for file in files if file.repo_id}
+    bases = [base for base in _BASES if base in cached]
+    total = sum(file.size_bytes for file in files if file.place == "Hub cache") / 1e9
+    line = f"{len(cached)} repositories with weights, {total:.1f} GB"
+    checks.append(Check("Hub cache", True, line + (f"; has {', '.join(bases)}" if bases else "")))
+    checks += [Check("model paths", False, problem, "Mend the file, or remove it.") for problem in found.problems]
+    return checks
+
+
+def _comfy_line(found: Any, files: list[Any]) -> str:
+    kinds: dict[str, int] = {}
+    for file in files:
+        if file.place != "Hub cache":
+            kinds[file.kind] = kinds.get(file.kind, 0) + 1
+    if not found.comfy_roots and not kinds:
+        return "not found (set COMFYUI_PATH to reuse its files)"
+    counts = ", ".join(f"{count} in {kind}" for kind, count in sorted(kinds.items())) or "no weight files"
+    return f"{', '.join(map(str, found.comfy_roots)) or 'folders'}: {counts}"
+
+
+def _document(checks: list[Check], diagnosis: Diagnosis) -> dict[str, Any]:
+    profile = diagnosis.profile
+    return {
+        "checks": [
+            {"name": check.name, "ok": check.ok, "found": check.found, "fix": check.fix or None} for check in checks
+        ],
+        "profile": profile.name if profile is not None else None,
+        "profile_when_free": diagnosis.after_closing.name if diagnosis.after_closing is not None else None,
+        "profiles": [
+            {
+                "name": fit.profile.name, "fits": fit.fits, "vram_gib": fit.profile.vram_gib,
+                "ram_gib": fit.profile.ram_gib, "download_gb": round(fit.profile.download_gb, 1),
+                "exact": fit.profile.exact, "source": fit.profile.source, "reason": fit.reason or None,
+            }
+            for fit in diagnosis.fits
+        ],
+    }
+
+
+def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        mark = Text("✓", "green") if check.ok else Text("✗", "bold red")
+        table.add_row(mark, Text(check.name), Text(check.found))
+        if check.fix:
+            table.add_row("", "", Text(f"→ {check.fix}", "" if not check.ok else "dim"))
+    answer_console.print(table, soft_wrap=False)
+    answer_console.print("\nMemory profiles of the 20 B model, at their peak (1024², one reference picture):")
+    fits = Table(box=None, pad_edge=False, header_style="bold")
+    fits.add_column("")
+    fits.add_column("profile", no_wrap=True)
+    for name in ("VRAM GiB", "RAM GiB", "download GB"):
+        fits.add_column(name, justify="right")
+    fits.add_column("pictures")
+    fits.add_column("figures")
+    for fit in diagnosis.fits:
+        profile = fit.profile
+        fits.add_row(
+            "✓" if fit.fits else "✗", profile.name, f"{profile.vram_gib:.1f}", f"{profile.ram_gib:.0f}",
+            f"{profile.download_gb:.0f}", "exact" if profile.exact else "differ", profile.source.partition(":")[0]
+            .partition(" ")[0],
+        )
+    answer_console.print(fits, soft_wrap=False)
+    answer_console.print("Scores are never compared across profiles. Sources of the figures: whichlora doctor --json")
