@@ -37,7 +37,10 @@ def measure(view: View, prepared: Any) -> Measurement:
     found, unknown = findings(view, prepared)
     seen = [item for item in found if item.severity != "none"]
     severe = [item for item in seen if item.severity == "severe"]
-    detail = {"found": [item.detail() for item in seen], "not_measured": unknown}
+    detail = {
+        "found": [item.detail() for item in seen], "not_measured": unknown,
+        "regions": [list(box) for item in sorted(seen, key=lambda item: item not in severe) for box in item.regions],
+    }
     why = "; ".join(item.words for item in severe)
     return judged(float(len(seen)), not severe, why, detail)
 

@@ -88,7 +88,7 @@ def _photograph(view: View, target: Any) -> Measurement:
     after = pose(view.output, theirs[0])
     detail: dict[str, Any] = {
         "yaw_before_deg": before.yaw_deg, "yaw_after_deg": after.yaw_deg, "pitch_before_deg": before.pitch_deg,
-        "pitch_after_deg": after.pitch_deg, "face": [round(value) for value in theirs[0].box],
+        "pitch_after_deg": after.pitch_deg, "regions": [[round(value) for value in theirs[0].box]],
     }
     if target.get("view") == "front":
         return _turn(-before.yaw_deg, after.yaw_deg - before.yaw_deg, "photograph", "yaw", detail)

@@ -74,7 +74,7 @@ def measure(view: View, prepared: Any) -> Measurement:
     before, after = shape_of(view.source, ours[0]), shape_of(view.output, theirs[0])
     moved = Shape(*(b - a for a, b in zip(asdict(before).values(), asdict(after).values(), strict=True)))
     strength = RULES[asked](moved)
-    detail = {"asked": asked, "change": asdict(moved), "face": [round(value) for value in theirs[0].box]}
+    detail = {"asked": asked, "change": asdict(moved), "regions": [[round(value) for value in theirs[0].box]]}
     return judged(max(0.0, strength), strength >= 1, f"the face did not turn to '{asked}' clearly enough", detail)
 
 

@@ -23,7 +23,8 @@ def measure(view: View, prepared: Any) -> Measurement:
     still = found.top < STILL_DELTA_E
     region = [] if still else region_box(found.map > max(STILL_DELTA_E, float(np.quantile(found.map, 0.98))))
     return told(found.top, {
-        "no_op": bool(still), "mean_delta_e": found.mean, "still_below": STILL_DELTA_E, "region": region,
+        "no_op": bool(still), "mean_delta_e": found.mean, "still_below": STILL_DELTA_E,
+        "regions": [region] if region else [],
         "drift_px": found.drift_px,
     })
 

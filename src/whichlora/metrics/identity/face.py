@@ -106,7 +106,7 @@ def measure(view: View, prepared: Calibration | None) -> Measurement:
         **scale.facts(similarity),
         "distance": -similarity,
         "faces": len(found),
-        "face": [round(value) for value in face.box],
+        "regions": [[round(value) for value in face.box]],
         "yaw_deg": turned.yaw_deg,
         "nearest_reference": nearest_id,
         "recogniser": "dlib ResNet-29",

@@ -1,0 +1,121 @@
+"""`whichlora score FOLDER`: measure a project's pictures, or a folder of pictures made elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
+from whichlora.errors import UserError
+from whichlora.workspace import SUITE_NAME
+
+
+@guarded
+def command(
+    folder: Annotated[Path, typer.Argument(help="A project, or a folder of pictures made elsewhere.")],
+    source: Annotated[
+        Path | None, typer.Option("--source", help="The photograph that was edited, or a folder of them by name.")
+    ] = None,
+    refs: Annotated[Path | None, typer.Option("--refs", help="Folder of the character's photographs.")] = None,
+    impostors: Annotated[Path | None, typer.Option("--impostors", help="Folder of photographs of others.")] = None,
+    subject: Annotated[str, typer.Option("--subject", help="auto, photograph, figure, drawn or other.")] = "auto",
+    edit: Annotated[
+        str, typer.Option("--edit", help="Edit of all pictures: camera, lighting, background, expression.")
+    ] = "",
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="What was asked, such as yaw_deg=45 or light=sunset.")
+    ] = None,
+    fail_under: Annotated[
+        float | None, typer.Option("--fail-under", help="Exit with 1 when a smaller share (0–1) of pictures passes.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure pictures."""
+    if fail_under is not None and not 0 <= fail_under <= 1:
+        raise UserError(f"--fail-under is a share from 0 to 1, not {fail_under:g}.")
+    if (folder / SUITE_NAME).is_file():
+        if source or refs or impostors or edit or target:
+            raise UserError(f"'{folder}' is a project; its suite says what was asked.",
+                            fix="Leave out --source, --refs, --impostors, --edit and --target.")
+        entries = _project(folder)
+    else:
+        entries = _elsewhere(folder, source, refs, impostors, subject, edit, target or [])
+    if json:
+        emit_json("whichlora.score/1", {"pictures": entries})
+    else:
+        _print(entries)
+    passed = sum(1 for entry in entries if entry["passed"] is True)
+    if fail_under is not None and passed < fail_under * len(entries):
+        progress_console.print(f"{passed} of {len(entries)} pictures passed; --fail-under asks for {fail_under:.0%}.")
+        raise SystemExit(1)
+
+
+def _elsewhere(
+    folder: Path, source: Path | None, refs: Path | None, impostors: Path | None, subject: str, edit: str,
+    target: list[str],
+) -> list[dict[str, Any]]:
+    from whichlora.cli._elsewhere import FAMILIES, Wanted, parse_target, score_folder
+
+    if edit and edit not in FAMILIES:
+        raise UserError(f"There is no edit '{edit}'.", fix=f"Known: {', '.join(FAMILIES)}.")
+    if target and not edit:
+        raise UserError("--target needs --edit, which says what kind of edit it is.", fix="Add --edit camera.")
+    wanted = Wanted(source, refs, impostors, subject, edit, parse_target(target))
+    with progress_console.status("scoring") as status:
+        return score_folder(folder, wanted, lambda done, total: status.update(f"scored {done} of {total}"))
+
+
+def _project(folder: Path) -> list[dict[str, Any]]:
+    """Score what a project lacks, then list every finished picture."""
+    from whichlora.cli.project import open_project
+    from whichlora.cli.stages import score, stored_plan
+    from whichlora.metrics.stage import scoring_context
+    from whichlora.store import Store
+
+    project = open_project(folder)
+    with project.workspace.owned(), Store(project.workspace.folder) as store:
+        plan = stored_plan(store)
+        score(project, store, plan)
+        generations = store.generations()
+        rows: dict[str, list[Any]] = {}
+        for item in store.scores(context=scoring_context(plan)):
+            rows.setdefault(item.cell, []).append(item)
+        cells = {cell.id: cell for cell in plan.cells}
+        return [
+            {
+                "path": str(store.images.path(generations[cell.id].image)), "case": cell.case, "seed": cell.seed,
+                "candidate": cell.candidate, **_summary(rows.get(cell.id, [])),
+            }
+            for cell in cells.values() if cell.id in generations and generations[cell.id].image
+        ]
+
+
+def _summary(scores: list[Any]) -> dict[str, Any]:
+    """Scores of one cell as plain data, with the conditions of the consistency rate."""
+    from whichlora.cli._elsewhere import _all
+
+    gates: dict[str, list[bool | None]] = {"valid": [], "edit": [], "identity": [], "artefact": []}
+    for item in scores:
+        if item.gate and not item.rater and not item.reason.startswith("not applicable"):
+            gates[item.gate].append(item.passed)
+    answers = {gate: _all(found) if found else None for gate, found in gates.items()}
+    return {
+        "scores": {item.metric: item.value for item in scores},
+        "reasons": {item.metric: item.reason for item in scores if item.reason},
+        "gates": answers, "passed": _all(answers.values()),
+    }
+
+
+def _print(entries: list[dict[str, Any]]) -> None:
+    """One line per picture: passed or not, and why not."""
+    words = {True: "passed", False: "failed", None: "open  "}
+    for entry in entries:
+        why = [reason for reason in entry["reasons"].values() if not reason.startswith("not applicable")]
+        why.sort(key=lambda reason: reason.startswith("not measured"))
+        name = Path(entry["path"]).name if "case" not in entry else f"{entry['candidate']} · {entry['case']}"
+        line = f"{words[entry['passed']]}  {name}" + (f": {why[0]}" if why and entry["passed"] is not True else "")
+        answer_console.print(line, markup=False)
+    counts = {state: sum(1 for entry in entries if entry["passed"] is state) for state in (True, False, None)}
+    answer_console.print(f"{counts[True]} passed, {counts[False]} failed, {counts[None]} cannot be told", markup=False)
