@@ -1,0 +1,1 @@
+"""Parts of the Qwen-Image-Edit family; the plug-in itself is `families/qwen_image_edit.py`."""

@@ -1,0 +1,117 @@
+"""The family of Qwen-Image-Edit-2509 and its kin: plug-in, identification and loading.
+
+Serves the 20 B model and a tiny one of the same architecture by configuration alone. The work is done in `_qwen/`:
+places and identity (what lies on disk), loading, encode, denoise, adapters, and the session that joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from whichlora.errors import MachineError, UserError
+from whichlora.families._qwen.identity import fingerprint_places
+from whichlora.families._qwen.places import find_places, read_json
+from whichlora.types import BaseModel, SamplerProfile
+
+HINTS = "whichlora.json"
+"""Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}}."""
+
+
+class QwenImageEdit:
+    """See `families/base.py` for the contract."""
+
+    name = "qwen_image_edit"
+    library_names = ("torch", "diffusers", "transformers")
+    """Packages that compute pictures; their versions are part of every cell's identity."""
+
+    def identify(self, location: str, options: Mapping[str, Any]) -> BaseModel:
+        """Recognise a base on disk.
+
+        Args:
+            location: Diffusers folder, or Hub id in the local Hugging Face cache.
+            options: 'dtype' ('auto': fp32 on a CPU, bf16 on a GPU), 'text_positions' ('true' or 'stock'),
+                'one_frame_vae'; these change pictures and stay in the base's options. 'transformer_file' and
+                'revision' say where weights lie; the fingerprint of the weights stands for them.
+
+        Raises:
+            UserError: A part is missing, is a pickle, or belongs to another model.
+        """
+        from whichlora.families._qwen.session import check_options
+
+        chosen = check_options(options)
+        places = find_places(location, options.get("transformer_file"), options.get("revision"))
+        hints = self._hints(str(places.folder))
+        return BaseModel(
+            id=str(hints.get("id", places.id)), family=self.name, location=places.location,
+            fingerprint=fingerprint_places(places), options=chosen,
+        )
+
+    def default_sampler(self, base: BaseModel) -> SamplerProfile:
+        """What the folder's whichlora.json recommends, else the model card of 2509: 40 steps, guidance 4, ' '.
+
+        Raises:
+            UserError: The hints name a setting that a sampler does not have.
+        """
+        settings = dict(self._hints(base.location.partition("::")[0]).get("sampler", {}))
+        try:
+            return SamplerProfile(**settings)
+        except TypeError as error:
+            raise UserError(f"{HINTS} of the base '{base.id}' has wrong sampler settings ({error}).") from error
+
+    def check_file(self, base: BaseModel, path: Path) -> None:
+        """Step 1 of the load gate: see from the file alone whether this base can take the LoRA. Loads no torch.
+
+        Raises:
+            RefusedError: It cannot; the reason is one sentence.
+        """
+        from whichlora.families._qwen.files import check_file
+
+        check_file(base, path)
+
+    def load(self, base: BaseModel, device: str) -> Any:
+        """Open a session; weights are read when they are first needed.
+
+        Raises:
+            MachineError: The device or a library is not there.
+            UserError: The weights are no longer those that were identified.
+        """
+        versions = self._versions()
+        import torch
+
+        from whichlora.families._qwen.loading import Parts
+        from whichlora.families._qwen.session import QwenSession
+
+        kind = device.partition(":")[0]
+        usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not usable.get(kind, False):
+            raise MachineError(f"The device '{device}' is not available to torch {torch.__version__}.",
+                               fix="Run on 'cpu', or see: whichlora doctor")
+        places = find_places(base.location)
+        if fingerprint_places(places) != base.fingerprint:
+            raise UserError(f"The weights at '{base.location}' changed since the plan was made.",
+                            fix="Plan again, so that old and new pictures are not mixed.")
+        wanted = base.options.get("dtype", "auto")
+        if wanted == "auto":
+            wanted = "float32" if kind == "cpu" else "bfloat16"
+        return QwenSession(base, Parts(places, device, getattr(torch, wanted)), versions)
+
+    def _versions(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for library in self.library_names:
+            try:
+                found[library] = version(library)
+            except PackageNotFoundError as error:
+                raise MachineError(f"The library {library} is not installed.",
+                                   fix="Install it with: pip install 'whichlora[run]'") from error
+        return found
+
+    @staticmethod
+    def _hints(folder: str) -> dict[str, Any]:
+        path = Path(folder) / HINTS
+        return read_json(path, "hints about the base") if path.is_file() else {}
+
+
+PLUGIN = QwenImageEdit()
