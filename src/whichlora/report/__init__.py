@@ -1,1 +1,1 @@
-"""TODO"""
+"""Turns stored findings into a page, a document, tables and plots. Computes no figure of its own."""

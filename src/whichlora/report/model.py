@@ -1,0 +1,48 @@
+"""What a report is made from and what it leaves behind. No rendering here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from whichlora.findings import Findings
+from whichlora.types import Generation, Plan, Score
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything a report reads. Every number in it was stored before."""
+
+    findings: Findings
+    """What was concluded."""
+    plan: Plan
+    """What was compared on what."""
+    generations: Mapping[str, Generation]
+    """Cell id → what became of it; a cell without an entry was not made."""
+    scores: Mapping[str, tuple[Score, ...]]
+    """Cell id → its scores, human votes included."""
+    image_path: Callable[[str], Path]
+    """Content hash of a generated picture → its PNG file."""
+    source_path: Callable[[str], Path]
+    """Id of a source photograph → its file."""
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """The files that one call of `write_report` wrote."""
+
+    folder: Path
+    """The folder that can be zipped, moved or hosted as it is."""
+    index: Path
+    """The page to open."""
+    data: Path
+    """Pictures and scores for the page's script."""
+    matrix_csv: Path
+    """The comparison matrix as a table."""
+    findings_json: Path
+    """The findings as stored."""
+    plots: tuple[Path, ...]
+    """Every plot, as SVG and PNG."""
+    missing_pictures: tuple[str, ...]
+    """One sentence per picture that could not be read; the page shows a placeholder for each."""

@@ -1,0 +1,168 @@
+"""The report's plots as SVG and PNG, in one quiet house style. Draws stored figures; computes none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whichlora.report.page import Page
+from whichlora.report.scatter import Dot, scatter
+from whichlora.report.words import clean, gib, percent, seconds, shorten, spoken
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, QUIET, LINE, PAPER = "#22262b", "#6b7178", "#e4e2dc", "#ffffff"
+TEAL, CLAY, GREY, GOLD = "#0f766e", "#b4532a", "#9aa0a6", "#b7791f"
+KINDS = {"base": INK, "candidate": "#5b7f9b", "control": GREY, "chosen": TEAL}
+
+STYLE: dict[str, Any] = {
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "axes.edgecolor": LINE, "axes.labelcolor": QUIET,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "axes.titlesize": 10,
+    "axes.titleweight": "bold", "axes.titlecolor": INK, "axes.titlelocation": "left", "axes.labelsize": 9,
+    "xtick.color": QUIET, "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 9, "xtick.major.size": 0,
+    "ytick.major.size": 0, "text.color": INK, "text.parse_math": False, "font.size": 9, "svg.hashsalt": "whichlora",
+    "svg.fonttype": "path", "savefig.dpi": 160, "savefig.bbox": "tight", "savefig.pad_inches": 0.15,
+}
+"""matplotlib settings; `text.parse_math` is off because names may hold dollar signs."""
+
+FONTS = ("Inter", "Segoe UI", "Helvetica Neue", "Arial", "Noto Sans", "DejaVu Sans", "Noto Sans CJK SC",
+         "Microsoft YaHei", "PingFang SC", "WenQuanYi Zen Hei")
+"""Tried in this order, for every sign anew."""
+
+
+def write_plots(page: Page, folder: Path) -> tuple[Path, ...]:
+    """Write every plot twice, as SVG and PNG, and return the files."""
+    import matplotlib as mpl
+    from matplotlib import font_manager
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = [name for name in FONTS if name in installed] or ["DejaVu Sans"]
+    written: list[Path] = []
+    with mpl.rc_context({**STYLE, "font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        for name, draw in PLOTS.items():
+            figure = draw(page)
+            FigureCanvasAgg(figure)
+            for kind in ("svg", "png"):
+                path = folder / f"{name}.{kind}"
+                figure.savefig(path, metadata={"Date": None} if kind == "svg" else None)
+                written.append(path)
+    return tuple(written)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_matrix(page: Page) -> Figure:
+    """Every candidate and capability with both intervals; colour only where a difference to base is shown."""
+    rows, columns = page.findings.candidates, ["", *page.capabilities]
+    figure = _figure(2.4 + 1.7 * len(columns), 0.9 + 0.34 * len(rows))
+    axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for axis, name in zip(axes, columns, strict=True):
+        must = " •" if name in page.findings.must_have else ""
+        axis.set_title(shorten(spoken(name), 18) + must if name else "overall")
+        axis.axvline(page.findings.target, color=GOLD, lw=0.9, zorder=1)
+        for place, row in enumerate(rows):
+            fact = row.capabilities.get(name)
+            rate = row.ccr if not name else fact.rate if fact else None
+            axis.axhline(place, color=LINE, lw=0.6, zorder=0)
+            if rate is None or rate.value is None:
+                axis.text(0.5, place, "not measured", ha="center", va="center", fontsize=7, color=QUIET)
+                continue
+            better, worse = fact is not None and fact.better_than_base, fact is not None and fact.worse_than_base
+            colour = TEAL if better else CLAY if worse else INK
+            for low, high, width in ((rate.low, rate.high, 1.1), (rate.low_here, rate.high_here, 3.2)):
+                if low is not None and high is not None:
+                    axis.plot([low, high], [place, place], color=colour, lw=width, solid_capstyle="butt", zorder=2)
+            axis.plot(rate.value, place, "o", ms=5, color=colour, mec=PAPER, mew=0.8, zorder=3)
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_xticks([0, 0.5, 1], ["0%", "50%", "100%"])
+        axis.spines["left"].set_visible(False)
+    axes[0].set_yticks(range(len(rows)), [shorten(row.name, 34) for row in rows])
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    figure.supxlabel(
+        f"Consistent pictures. Line: {percent(page.findings.target)} target. Thick: these photographs; thin: new ones. "
+        "Teal: shown better than base; clay: worse.", fontsize=8, color=QUIET)
+    return figure
+
+
+def draw_pareto(page: Page) -> Figure:
+    """Identity kept against edit done; area of a dot is seconds a picture."""
+    drawn = scatter(page.findings.candidates, page.recommended)
+    figure = _figure(drawn.width / 80, drawn.height / 80)
+    axis = figure.subplots()
+    axis.set(xlim=(drawn.left, drawn.right), ylim=(drawn.bottom, drawn.top))
+    axis.set_xticks([tick.at for tick in drawn.x_ticks], [tick.label for tick in drawn.x_ticks])
+    axis.set_yticks([tick.at for tick in drawn.y_ticks], [tick.label for tick in drawn.y_ticks])
+    axis.grid(color=LINE, lw=0.6)
+    if drawn.front:
+        points = [tuple(map(float, pair.split(","))) for pair in drawn.front.split()]
+        axis.plot([x for x, _ in points], [y for _, y in points], color=GREY, lw=1, ls=(0, (3, 3)), zorder=1)
+    for dot in drawn.dots:
+        _draw_dot(axis, dot)
+    axis.set(xlabel="edit done →", ylabel="identity kept →")
+    axis.set_title("Does it edit, and does it keep the person?")
+    return figure
+
+
+def _draw_dot(axis: Any, dot: Dot) -> None:
+    colour = KINDS.get(dot.kind, KINDS["candidate"])
+    axis.scatter([dot.x], [dot.y], s=(dot.r * 1.8) ** 2, color=colour, alpha=0.9, edgecolor=PAPER, zorder=3)
+    if dot.leader:
+        axis.plot([dot.x, dot.label_x], [dot.y, dot.label_y - 4], color=GREY, lw=0.6, zorder=2)
+    side = {"start": "left", "end": "right"}.get(dot.anchor, "center")
+    axis.text(dot.label_x, dot.label_y, dot.label, ha=side, fontsize=8, color=colour, zorder=4)
+
+
+def draw_failures(page: Page) -> Figure:
+    """Failures by kind."""
+    found = [(kind, len(page.known(cells))) for kind, cells in page.findings.failures.items()]
+    found = sorted(((kind, number) for kind, number in found if number), key=lambda item: item[1])
+    figure = _figure(6, 0.9 + 0.3 * max(1, len(found)))
+    axis = figure.subplots()
+    axis.set_title(f"What went wrong, of {len(page.plan.cells)} planned pictures")
+    if not found:
+        axis.text(0.5, 0.5, "No failure was counted.", ha="center", transform=axis.transAxes)
+        axis.set_axis_off()
+        return figure
+    axis.barh(range(len(found)), [number for _, number in found], color=CLAY, height=0.6)
+    axis.set_yticks(range(len(found)), [shorten(spoken(kind), 34) for kind, _ in found])
+    for place, (_, number) in enumerate(found):
+        axis.text(number, place, f" {number}", va="center", fontsize=8)
+    axis.set_xticks([])
+    axis.spines["bottom"].set_visible(False)
+    return figure
+
+
+def draw_cost(page: Page) -> Figure:
+    """Seconds a picture and peak memory."""
+    rows = page.findings.candidates
+    figure = _figure(7.5, 0.9 + 0.3 * len(rows))
+    axes = figure.subplots(1, 2, sharey=True)
+    columns = (("a picture takes", [row.seconds_per_image for row in rows], seconds),
+               ("peak memory", [row.peak_memory_gib for row in rows], gib))
+    for axis, (title, values, say) in zip(axes, columns, strict=True):
+        axis.set_title(title)
+        axis.barh(range(len(rows)), [value or 0 for value in values], color="#5b7f9b", height=0.6)
+        for place, value in enumerate(values):
+            axis.text(value or 0, place, f" {say(value)}", va="center", fontsize=8)
+        axis.set_xticks([])
+        axis.margins(x=0.25)
+        axis.spines["bottom"].set_visible(False)
+    axes[0].set_yticks(range(len(rows)), [shorten(clean(row.name), 34) for row in rows])
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
+PLOTS: dict[str, Callable[[Page], Figure]] = {
+    "matrix": draw_matrix, "pareto": draw_pareto, "failures": draw_failures, "cost": draw_cost,
+}
+"""Every plot by file name."""

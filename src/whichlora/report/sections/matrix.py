@@ -1,0 +1,141 @@
+"""The comparison matrix: candidates × capabilities, with intervals, coloured only where a row differs from base."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from whichlora.findings import CandidateFacts, CapabilityFact, Estimate
+from whichlora.report import marks
+from whichlora.report.page import Page
+from whichlora.report.sections.base import Section
+from whichlora.report.templates import render
+from whichlora.report.words import NOT_MEASURED, STATE_MARKS, STATE_WORDS, gib, interval, percent, seconds
+
+TEMPLATE = """
+<div class="scroll" tabindex="0" role="region" aria-label="Comparison matrix, scrolls sideways">
+<table class="matrix" id="matrix-table">
+<caption class="unseen">Share of pictures in which the edit was done and the person kept, by candidate and
+capability. Base first, then candidates from most to least consistent. Target: {{ f.target|percent }}.</caption>
+<thead><tr>
+<th scope="col" class="who">Candidate</th>
+{{ head('Overall', '') }}
+{% for name in page.capabilities %}{{ head(name|spoken, '', name in f.must_have) }}{% endfor %}
+{{ head('Time', 'a picture') }}
+{{ head('Memory', 'peak') }}
+{% if has_truth %}<th scope="col" class="truth">Truth<span class="unit">not read by any decision</span></th>{% endif %}
+</tr></thead>
+<tbody>
+{% for row in f.candidates %}
+<tr class="{{ row.role }}{{ ' chosen' if row.name in page.recommended }}">
+<th scope="row" class="who">
+<button type="button" data-candidate="{{ place(row.name) }}"><bdi title="{{ row.name }}">
+{{- row.name|shorten(60) }}</bdi></button>
+{% if row.name in page.recommended %}<span class="tag">{{ word }}</span>
+{% elif row.role != 'candidate' %}<span class="tag plain">{{ 'no LoRA' if row.role == 'base' else 'control' }}</span>
+{% endif %}
+</th>
+{{ cell(row.name, row.ccr, '', none) }}
+{% for name in page.capabilities %}
+{% set fact = row.capabilities.get(name) %}
+{{ cell(row.name, fact.rate if fact else none, name, fact) }}
+{% endfor %}
+{{ number(row.seconds_per_image, row.seconds_per_image|seconds) }}
+{{ number(row.peak_memory_gib, row.peak_memory_gib|gib) }}
+{% if has_truth %}<td class="truth{{ ' blank' if row.truth is none }}">{{ row.truth|percent }}</td>{% endif %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="key">{{ m.bar(example, f.target) }}
+Thick: likely range on these photographs. Thin: on new ones. Upright: the {{ f.target|percent }} target.
+<span class="nobreak"><b class="sign PASS">✓</b> reaches it</span>
+<span class="nobreak"><b class="sign FAIL">✗</b> misses it</span>
+<span class="nobreak"><b class="sign OPEN">?</b> still open</span>
+<span class="nobreak"><i class="swatch better"></i>shown better</span>
+<span class="nobreak"><i class="swatch worse"></i>worse than base</span>
+{% if f.must_have %}<span class="nobreak"><span class="must">•</span> needed</span>{% endif %}
+</p>
+"""
+
+MACROS = """
+{% macro head(title, unit, must=false) %}
+<th scope="col" aria-sort="none"><button type="button" data-sort>{{ title }}
+{%- if must %}<span class="must" title="You need this">•<span class="unseen"> (needed)</span></span>{% endif %}
+{% if unit %}<span class="unit">{{ unit }}</span>{% endif %}</button></th>
+{% endmacro %}
+{% macro place(name) %}{{ page.order.index(name) if name in page.order else -1 }}{% endmacro %}
+{% macro number(value, text) %}
+<td class="number{{ ' blank' if value is none }}" data-value="{{ -1 if value is none else value }}">{{ text }}</td>
+{% endmacro %}
+{% macro cell(row_name, rate, family, fact) %}
+{% if rate is none or rate.value is none %}
+<td class="rate missing" data-value="-1">{{ NOT_MEASURED }}</td>
+{% else %}
+{% set differs = 'better' if fact and fact.better_than_base else 'worse' if fact and fact.worse_than_base else '' %}
+<td class="rate {{ differs }}" data-value="{{ rate.value }}">
+<button type="button" class="open" data-candidate="{{ place(row_name) }}" data-family="{{ family }}"
+title="{{ rate|estimate }}
+{%- if fact and fact.against_base %}; against base {{ fact.against_base|points }}{% endif %}
+{% if rate.note %}; {{ rate.note }}{% endif %}">
+<span class="value">{{ rate.value|percent }}</span>
+{%- if fact %}<span class="sign {{ fact.state }}" aria-hidden="true">{{ STATE_MARKS[fact.state] }}</span>{% endif %}
+{{ m.bar(rate, f.target) }}
+<span class="unseen">{{ rate.low|interval(rate.high) }} on new photographs
+{%- if fact %}, {{ STATE_WORDS[fact.state] }}{% endif %}
+{% if differs %}, shown {{ differs }} than base{% endif %}. Open its pictures.</span>
+</button></td>
+{% endif %}
+{% endmacro %}
+"""
+
+EXAMPLE = Estimate(0.6, 0.2, 0.96, 0.43, 0.78)
+"""The drawing in the key."""
+
+
+def _html(page: Page) -> Markup:
+    has_truth = any(row.truth is not None for row in page.findings.candidates)
+    word = "recommended" if page.findings.recommendation.firm else "leading"
+    return render(MACROS + TEMPLATE, page=page, f=page.findings, has_truth=has_truth, word=word, example=EXAMPLE)
+
+
+def capability_words(fact: CapabilityFact | None) -> str:
+    """One cell of the matrix in short; 'not measured' when there is nothing."""
+    if fact is None or fact.rate.value is None:
+        return NOT_MEASURED
+    differs = " ▲" if fact.better_than_base else " ▼" if fact.worse_than_base else ""
+    return f"{_short(fact.rate)} {STATE_MARKS[fact.state]}{differs}"
+
+
+def _short(rate: Estimate) -> str:
+    """A rate with its range for new photographs."""
+    if rate.value is None or rate.low is None or rate.high is None:
+        return percent(rate.value)
+    return f"{percent(rate.value)} ({interval(rate.low, rate.high)})"
+
+
+def _row(page: Page, row: CandidateFacts, has_truth: bool) -> list[str]:
+    name = marks.text(row.name)
+    name = f"**{name}**" if row.name in page.recommended else name
+    role = {"base": " (no LoRA)", "control": " (control)"}.get(row.role, "")
+    cells = [name + role, _short(row.ccr)]
+    cells += [capability_words(row.capabilities.get(capability)) for capability in page.capabilities]
+    cells += [seconds(row.seconds_per_image), gib(row.peak_memory_gib)]
+    return [*cells, percent(row.truth)] if has_truth else cells
+
+
+def _markdown(page: Page) -> str:
+    has_truth = any(row.truth is not None for row in page.findings.candidates)
+    capabilities = [marks.text(name) for name in page.capabilities]
+    heads = ["Candidate", "Overall", *capabilities, "Time a picture", "Peak memory"]
+    heads += ["Truth (not read by any decision)"] if has_truth else []
+    words = STATE_WORDS
+    note = (f"Each figure is the share of pictures in which the edit was done and the person kept. "
+            f"Target: {percent(page.findings.target)}. In brackets: the 95% range for new photographs; that for exactly "
+            f"these is in matrix.csv. ✓ {words['PASS']}, ✗ {words['FAIL']}, ? {words['OPEN']}; ▲ shown better than "
+            f"base, ▼ shown worse.")
+    rows = [_row(page, row, has_truth) for row in page.findings.candidates]
+    return f"{marks.table(heads, rows)}\n\n{note}"
+
+
+PLUGIN = Section("matrix", "Comparison matrix", "Matrix", 30, _html, _markdown)

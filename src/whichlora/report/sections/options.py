@@ -1,0 +1,76 @@
+"""The four strategies side by side."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from whichlora.findings import Option
+from whichlora.report import marks
+from whichlora.report.page import Page
+from whichlora.report.sections.base import Section
+from whichlora.report.templates import render
+
+TEMPLATE = """
+<div class="options">{% for o in chosen.options %}
+<article class="{{ 'chosen' if o.decision == picked }}">
+<h3>{{ letters[loop.index0] }} {{ o.title }}{% if o.decision == picked %} <span class="tag">{{ 'recommended' if
+chosen.firm else 'leading' }}</span>{% endif %}</h3>
+<dl>
+<dt>Uses</dt><dd><bdi>{{ o.candidate or 'nothing that exists yet' }}</bdi></dd>
+<dt>Hours</dt><dd>{{ o.hours or 'not estimated' }}</dd>
+<dt>Complexity</dt><dd>{{ o.complexity or 'not stated' }}</dd>
+<dt>Remaining gaps</dt><dd>{{ o.gaps|join(', ') or 'none measured' }}</dd>
+{% if o.learn_from %}<dt>Learn from</dt><dd><bdi>{{ o.learn_from }}</bdi></dd>{% endif %}
+</dl>
+{% if o.pros %}<h4>For</h4><ul class="pros">{% for item in o.pros %}<li>{{ item }}</li>{% endfor %}</ul>{% endif
+%}
+{% if o.cons %}<h4>Against</h4><ul class="cons">{% for item in o.cons %}<li>{{ item }}</li>{% endfor %}</ul>
+{% endif %}
+</article>{% endfor %}</div>
+{% if chosen.routes %}<h3>Which LoRA for what</h3><div class="scroll"><table class="plain"><thead><tr>
+<th scope="col">For</th><th scope="col">Use</th></tr></thead><tbody>{% for family, name in chosen.routes.items()
+%}
+<tr><th scope="row">{{ family|spoken }}</th><td><bdi>{{ name }}</bdi></td></tr>{% endfor %}</tbody></table></div>
+{% endif %}
+"""
+
+
+def _html(page: Page) -> Markup:
+    chosen = page.findings.recommendation
+    if not chosen.options:
+        return Markup("")
+    picked = chosen.provisional if chosen.decision == "undecided" else chosen.decision
+    return render(TEMPLATE, chosen=chosen, picked=picked, letters="ABCDEFGH")
+
+
+def _markdown(page: Page) -> str:
+    chosen = page.findings.recommendation
+    if not chosen.options:
+        return ""
+    fields: list[tuple[str, list[str]]] = [
+        ("Uses", [marks.text(o.candidate) or "nothing that exists yet" for o in chosen.options]),
+        ("For", [_joined(o.pros) for o in chosen.options]),
+        ("Against", [_joined(o.cons) for o in chosen.options]),
+        ("Remaining gaps", [marks.text(", ".join(o.gaps)) or "none measured" for o in chosen.options]),
+        ("Hours", [marks.text(o.hours) or "not estimated" for o in chosen.options]),
+        ("Complexity", [marks.text(o.complexity) or "not stated" for o in chosen.options]),
+        ("Learn from", [marks.text(o.learn_from) for o in chosen.options]),
+    ]
+    body = marks.table(["", *(_title(o, page) for o in chosen.options)], [[name, *row] for name, row in fields])
+    if chosen.routes:
+        routes = [[marks.text(family), marks.text(name)] for family, name in chosen.routes.items()]
+        body += "\n\n" + marks.table(["For", "Use"], routes)
+    return body
+
+
+def _title(option: Option, page: Page) -> str:
+    chosen = page.findings.recommendation
+    picked = chosen.provisional if chosen.decision == "undecided" else chosen.decision
+    return marks.text(option.title) + (" (this one)" if option.decision == picked else "")
+
+
+def _joined(items: tuple[str, ...]) -> str:
+    return " ".join(marks.text(item) for item in items)
+
+
+PLUGIN = Section("options", "The four ways, side by side", "Options", 150, _html, _markdown)
