@@ -45,8 +45,7 @@ def chain(project, device: str, *, markdown: Path | None, command: str, show_liv
 
     with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=show_live)
-        plan = generate(project, store, device=device, watch=page.watch)
-        page.finish()
+        plan = generate(project, store, device=device, page=page)
         score(project, store, plan)
         if after_score is not None:
             after_score(store, plan)

@@ -39,7 +39,7 @@ def command(
         head={"name": folder.resolve().name or "project", "base": {"family": family, "location": base},
               "subject": examined.kind, "sources": {"count": min(5, len(paths))}},
     )
-    views = missing_views(examined)
+    views = missing_views(examined.facts, examined.kind)
     if json:
         emit_json("whichlora.init/1", {
             "project": str(folder), "subject": examined.kind, "photos": [dict(facts) for facts in examined.facts],

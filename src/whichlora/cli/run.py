@@ -35,8 +35,7 @@ def command(
         return
     with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=open_page)
-        plan = generate(project, store, device=choose_device(device), watch=page.watch)
-        page.finish()
+        plan = generate(project, store, device=choose_device(device), page=page)
         counts = cell_counts(store, plan)
     if json:
         emit_json("whichlora.run/1", {"cells": counts, "refused": [dict(row) for row in plan.refused]})

@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
 from whichlora.errors import ProjectError, UserError
@@ -52,7 +53,7 @@ def require_run_extra() -> None:
 
 
 def generate(
-    project: Project, store: Store, *, device: str, watch: Callable[[RunEvent], None] | None = None
+    project: Project, store: Store, *, device: str, page: LivePage | None = None
 ) -> Plan:
     """Load the base, admit candidates, store the plan and make every missing picture."""
     from whichlora.run.admit import admit_all
@@ -73,6 +74,8 @@ def generate(
     if rotten:
         progress_console.print(f"{len(rotten)} pictures on disk were damaged and will be made again.")
     read = photograph_reader(plan, project.workspace.folder)
+    if page:
+        page.begin(plan)
     with _bar() as advance:
 
         def step(event: RunEvent) -> None:
@@ -81,10 +84,12 @@ def generate(
             if event.kind == "failure":
                 progress_console.print(f"[yellow]failed[/] {_plain(event.candidate)} on {_plain(event.case)}: "
                                        f"{_plain(event.note)}")
-            if watch:
-                watch(event)
+            if page:
+                page.watch(event)
 
         run_plan(plan, store, session, read, step)
+    if page:
+        page.finish()
     return plan
 
 
@@ -127,15 +132,15 @@ def publish(
 ) -> Path:
     """Write the report; returns the page to open."""
     from whichlora.metrics.stage import scoring_context
+    from whichlora.report.html import write_report
     from whichlora.report.markdown import write_markdown
-    from whichlora.report.page import write_report
     from whichlora.report.stage import report_input
 
     material = report_input(store, plan, findings, project.workspace.folder, context=scoring_context(plan))
     with _status("writing the report"):
         paths = write_report(material, folder or project.workspace.report)
         if markdown is not None:
-            write_markdown(material, markdown)
+            write_markdown(material, markdown, paths)
     return paths.index
 
 
