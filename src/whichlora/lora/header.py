@@ -208,8 +208,8 @@ def read_tensor(path: str | Path, entry: Entry, header: Header | None = None) ->
 
 def printable(text: str, limit: int = 120) -> str:
     """Make a foreign name safe to show: control and direction characters replaced, long ones cut."""
-    shown = "".join(char if char.isprintable() else "�" for char in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return shown if shown.isprintable() else "".join(char if char.isprintable() else "�" for char in shown)
 
 
 # --------------------------------------------------------------------------- the checks
@@ -314,6 +314,8 @@ def _entry(name: str, value: Any) -> Entry:
 def _check_name(name: str) -> None:
     if not name or len(name) > MAX_NAME_CHARS:
         raise RefusedError(f"A tensor's name is empty or longer than {MAX_NAME_CHARS} characters.")
+    if name.isascii() and name.isprintable():
+        return
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
         raise RefusedError(f"The tensor name '{printable(name)}' holds control characters or broken Unicode.")
     if unicodedata.normalize("NFC", name) != name:

@@ -264,8 +264,8 @@ def _order(
         unknown = [*builder.unknown, *loose]
         if unknown:
             problems.append(
-                f"{len(unknown)} of its keys or modules are unmatched: the model has nothing named "
-                f"'{printable(unknown[0])}' under this prefix."
+                f"{len(unknown)} of its keys or modules are unmatched: the model has nothing that "
+                f"'{printable(unknown[0])}' could mean."
             )
     return [*problems, *builder.broken, *builder.strengths]
 
