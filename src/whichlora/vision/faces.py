@@ -124,15 +124,37 @@ def similarity_transform(points: NDArray[np.float32], goal: NDArray[np.float32])
 
 def aligned_crop(picture: Picture, face: Face, side_px: int = EMBEDDING_SIDE_PX) -> Picture:
     """The face, upright, at the place the embedding expects it."""
+    goal = TEMPLATE * (side_px / EMBEDDING_SIDE_PX)
+    return warped_crop(picture, similarity_transform(np.array(face.points, dtype=np.float32), goal), side_px, edge=True)
+
+
+def warped_crop(picture: Picture, matrix: NDArray[np.float64], side_px: int, *, edge: bool) -> Picture:
+    """A square crop under a similarity (2 × 3, picture → crop), without aliasing where it shrinks.
+
+    Args:
+        picture: RGB picture.
+        matrix: Takes picture pixels to crop pixels.
+        side_px: Side of the crop.
+        edge: Repeat the picture's edge where the crop reaches beyond it; black otherwise.
+    """
     import cv2
 
-    goal = TEMPLATE * (side_px / EMBEDDING_SIDE_PX)
-    matrix = similarity_transform(np.array(face.points, dtype=np.float32), goal)
     shrink = float(np.hypot(matrix[0, 0], matrix[0, 1]))
-    if shrink < 0.5:  # warpAffine samples without averaging: blur first, or large faces alias
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.4 / shrink), dtype=np.uint8)
-    crop = cv2.warpAffine(picture, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(crop, dtype=np.uint8)
+    border = cv2.BORDER_REPLICATE if edge else cv2.BORDER_CONSTANT
+    if shrink < 0.5:  # warpAffine samples without averaging: blur first, and only the part that is used
+        corners = np.array([[0, 0], [side_px, 0], [0, side_px], [side_px, side_px]], dtype=np.float64)
+        used = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+        height, width = picture.shape[:2]
+        margin = 3 / shrink
+        left, top = (max(0, int(value - margin)) for value in used.min(0))
+        right, bottom = (int(value + margin) + 1 for value in used.max(0))
+        part = picture[top : max(top + 1, min(height, bottom)), left : max(left + 1, min(width, right))]
+        if part.size:
+            picture = np.asarray(cv2.GaussianBlur(part, (0, 0), 0.4 / shrink), dtype=np.uint8)
+            matrix = np.hstack([matrix[:, :2], (matrix[:, 2] + matrix[:, :2] @ [left, top])[:, None]])
+    return np.asarray(
+        cv2.warpAffine(picture, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=border), dtype=np.uint8,
+    )
 
 
 @remembered(256)
