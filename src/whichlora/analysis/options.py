@@ -149,7 +149,7 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     steps: list[str] = []
     if not row.firm:
         steps.append("Settle what is open first (see the next purchase); the steps below follow the leaning.")
-    names = [name for name in row.candidate.split(" + ") if name in found.facts]
+    names = [name for name in dict.fromkeys([row.candidate, *row.routes.values()]) if name in found.facts]
     if row.strategy in ("existing", "multi", "hybrid"):
         steps += _install(found, names)
         if row.routes:

@@ -148,11 +148,11 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         ledger.say(
             "A capability passes when its one-sided 95 % bound for new photographs of this character reaches the "
             f"target of {ledger.put('target', found.target, 'percent')}, and fails when it is shown below it; the "
-            f"photographs, not the pictures, are the evidence ({ledger.put('photos', found.photos, 'count')} photographs). "
+            f"evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number of pictures. "
             f"{_level(ledger)}"
         )
     ]
-    names = list(dict.fromkeys([*found.row.candidate.split(" + "), found.leader()]))
+    names = dict.fromkeys([found.row.candidate, *found.row.routes.values(), found.leader()])
     for name in names:
         if name in found.facts:
             lines += _about(found, found.facts[name], ledger)

@@ -84,15 +84,36 @@ def sign_flip_p(differences: ArrayLike, alternative: str = "two-sided") -> float
     return float(hits.mean())
 
 
-def binomial_noise(first: ArrayLike, second: ArrayLike, cells_per_photo: float) -> float:
-    """Variance of one photograph's difference from seeds alone, rates padded away from 0 and 1."""
-    sides = [np.asarray(side, dtype=float) for side in (first, second)]
-    n = len(sides[0]) * max(cells_per_photo, 1.0)
-    total = 0.0
-    for side in sides:
-        padded = (n * float(np.clip(side.mean(), 0.0, 1.0)) + 1) / (n + 2)
-        total += padded * (1 - padded) / max(cells_per_photo, 1.0)
+def binomial_noise(first: Floats, second: Floats, cells_per_photo: float) -> Floats:
+    """Variance of one photograph's difference from seeds alone, rates padded away from 0 and 1; shape (…)."""
+    cells = max(cells_per_photo, 1.0)
+    n = first.shape[-1] * cells
+    total = np.zeros(first.shape[:-1])
+    for side in (first, second):
+        padded = (n * np.clip(side.mean(-1), 0.0, 1.0) + 1) / (n + 2)
+        total = total + padded * (1 - padded) / cells
     return total
+
+
+def difference_bounds(first: Floats, second: Floats, cells_per_photo: float, level: float = 0.95) -> tuple[Floats, ...]:
+    """Bounds of many paired differences at once.
+
+    Args:
+        first: Photograph means, shape (…, K), K ≥ 2.
+        second: The same of the other.
+        cells_per_photo: Cells behind each mean.
+        level: Confidence of the two-sided intervals.
+
+    Returns:
+        Low and high for new photographs, low and high for these; each of shape (…), within −1 to 1.
+    """
+    d, k = first - second, first.shape[-1]
+    value = d.mean(-1)
+    noise = binomial_noise(first, second, cells_per_photo)
+    variance = ((k - 1) * d.var(-1, ddof=1) + PRIOR_WEIGHT * noise) / (k - 1 + PRIOR_WEIGHT)
+    half = student.ppf(0.5 + level / 2, k - 1) * np.sqrt(variance / k)
+    here = norm.ppf(0.5 + level / 2) * np.sqrt(noise / k)
+    return tuple(np.clip(edge, -1.0, 1.0) for edge in (value - half, value + half, value - here, value + here))
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, cells_per_photo: float, level: float = 0.95) -> Difference:
@@ -113,15 +134,13 @@ def paired_difference(first: ArrayLike, second: ArrayLike, cells_per_photo: floa
         raise ValueError(f"paired differences need two equally long, non-empty lists; got {a.shape} and {b.shape}")
     d, k = a - b, len(a)
     value = float(d.mean())
-    noise = binomial_noise(a, b, cells_per_photo)
-    half_here = float(norm.ppf(0.5 + level / 2)) * np.sqrt(noise / k)
-    here = (max(-1.0, value - half_here), min(1.0, value + half_here))
     if k == 1:
-        return Difference(value, -1.0, 1.0, *here, 1.0, 1, "one photograph: nothing can be said of new ones")
-    variance = ((k - 1) * float(d.var(ddof=1)) + PRIOR_WEIGHT * noise) / (k - 1 + PRIOR_WEIGHT)
-    half = float(student.ppf(0.5 + level / 2, k - 1)) * np.sqrt(variance / k)
+        half = float(norm.ppf(0.5 + level / 2) * np.sqrt(binomial_noise(a, b, cells_per_photo)))
+        return Difference(value, -1.0, 1.0, max(-1.0, value - half), min(1.0, value + half), 1.0, 1,
+                          "one photograph: nothing can be said of new ones")
+    low, high, low_here, high_here = (float(edge) for edge in difference_bounds(a, b, cells_per_photo, level))
     note = "fewer than 6 photographs: cannot be significant, direction only" if k < 6 else ""
-    return Difference(value, max(-1.0, value - half), min(1.0, value + half), *here, sign_flip_p(d), k, note)
+    return Difference(value, low, high, low_here, high_here, sign_flip_p(d), k, note)
 
 
 def non_inferior(difference: Difference, margin: float) -> str:

@@ -126,6 +126,24 @@ def effective_size(values: ArrayLike, cells_per_photo: float) -> tuple[Floats, f
     return np.clip(spread * k / variance, k, n), k - 1 + min(weight, float(k))
 
 
+def new_photo_bounds(values: ArrayLike, cells_per_photo: float) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Bounds of a rate for new photographs, many studies at once.
+
+    Args:
+        values: Photograph means, shape (…, K), K ≥ 2.
+        cells_per_photo: Cells behind each, ≥ 1.
+
+    Returns:
+        Two-sided 95 % low and high, one-sided 95 % floor and ceiling, effective size; each of shape (…).
+    """
+    y = np.asarray(values, dtype=float)
+    p = np.clip(y.mean(-1), 0.0, 1.0)
+    size, dof = effective_size(y, cells_per_photo)
+    low, high = wilson(p, size, student.ppf(0.975, dof))
+    floor, ceiling = wilson(p, size, student.ppf(0.95, dof))
+    return low, high, floor, ceiling, size
+
+
 def rate_interval(values: ArrayLike, cells_per_photo: float, icc: float = 0.0) -> RateInterval:
     """Both intervals of a rate from photograph means.
 
@@ -147,12 +165,9 @@ def rate_interval(values: ArrayLike, cells_per_photo: float, icc: float = 0.0) -
     if k == 1:
         return RateInterval(p, 0.0, 1.0, float(here[0]), float(here[1]), 0.0, 1.0, icc, 1.0, 1, n,
                             "one photograph: nothing can be said of new ones")
-    size, dof = effective_size(y, cells_per_photo)
-    two = wilson(p, size, student.ppf(0.975, dof))
-    one = wilson(p, size, student.ppf(0.95, dof))
+    low, high, floor, ceiling, size = (float(item) for item in new_photo_bounds(y, cells_per_photo))
     note = "fewer than 6 photographs: direction only" if k < 6 else ""
-    return RateInterval(p, float(two[0]), float(two[1]), float(here[0]), float(here[1]), float(one[0]), float(one[1]),
-                        icc, float(size), k, n, note)
+    return RateInterval(p, low, high, float(here[0]), float(here[1]), floor, ceiling, icc, size, k, n, note)
 
 
 def clustered_rate(successes: ArrayLike, cells: ArrayLike) -> RateInterval:
