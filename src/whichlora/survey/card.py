@@ -226,7 +226,8 @@ def _lightning(plain: str) -> tuple[bool, str | None]:
     for line in plain.splitlines()[:3000]:
         if not re.search(r"lightning|lightx2v", line, re.IGNORECASE):
             continue
-        if re.search(r"without|not (?:use|need|requir|recommend|tested)|don'?t|unnecessary|不需要|不要", line, re.IGNORECASE):
+        unasked = r"without|not (?:use|need|requir|recommend|tested)|don'?t|unnecessary|不需要|不要"
+        if re.search(unasked, line, re.IGNORECASE):
             continue
         asked = r"\b(?:with|use[ds]?|using|need\w*|require\w*|recommend\w*|together|combin\w*|load|pair\w*)\b"
         if re.search(asked + r"|配合|需要|使用|搭配|结合", line, re.IGNORECASE):

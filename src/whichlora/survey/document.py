@@ -63,7 +63,8 @@ def _file_data(file: WeightFile, verdicts: dict[str, Any]) -> dict[str, Any]:
         "verdict": verdict.verdict if verdict else None,
         "header": None if header is None else {
             "layout": header.layout, "rank": header.rank, "alpha": header.alpha, "modules": header.modules,
-            "base": header.base_id, "base_confidence": header.base_confidence, "evidence": list(header.base_evidence), "bytes_read": header.bytes_read,
+            "base": header.base_id, "base_confidence": header.base_confidence,
+            "evidence": list(header.base_evidence), "bytes_read": header.bytes_read,
         },
         "problem": file.unusable or file.header_error or (header.refused if header else "") or None,
     }
@@ -89,8 +90,8 @@ def to_markdown(items: Sequence[Assessed], target: str, *, origin: str, command:
         f"**{len(lists['must'])} must be tested, {len(lists['should'])} should be, "
         f"{len(lists['skip'])} may be left out.**", "",
         "How to read it: *relevance* is 1 (none) to 5 (made for it) and rests on what authors claim, never on "
-        "pictures; only a run decides. *Quality* counts signs (use, likes, stated training, reported weaknesses). A field that "
-        "nobody states is 'unknown'; nothing is guessed.", "",
+        "pictures; only a run decides. *Quality* counts signs (use, likes, stated training, reported weaknesses). "
+        "A field that nobody states is 'unknown'; nothing is guessed.", "",
     ]
     titles = {"must": "Must test", "should": "Should test"}
     for name, title in titles.items():

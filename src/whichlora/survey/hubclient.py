@@ -72,7 +72,7 @@ class HubClient:
     ) -> None:
         self.traffic = Traffic()
         self._say = say or (lambda _: None)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._longest_wait_s = longest_wait_s
 
     @property
@@ -158,7 +158,7 @@ class HubClient:
         def ask() -> Any:
             self.traffic.add(api=1)
             reply = get_session().get(
-                url, params=dict(params) if params else None, headers=self.headers(), timeout=self._timeout_s,
+                url, params=dict(params) if params else None, headers=self.headers(), timeout=self.timeout_s,
                 follow_redirects=True,
             )
             hf_raise_for_status(reply)
@@ -182,7 +182,7 @@ class HubClient:
         self.traffic.add(files=1)
         headers = {**self.headers(), "Range": f"bytes={start}-{start + length - 1}"}
         with get_session().stream(
-            "GET", url, headers=headers, timeout=self._timeout_s, follow_redirects=True
+            "GET", url, headers=headers, timeout=self.timeout_s, follow_redirects=True
         ) as reply:
             if reply.status_code == 416:
                 return Part(b"", _total(reply))
