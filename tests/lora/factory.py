@@ -84,6 +84,11 @@ def write_raw(path: Path, header, data: bytes = b"", *, length: int | None = Non
     return path
 
 
+def gauss(rng, shape) -> np.ndarray:
+    """Values as training leaves them, rounded to float32."""
+    return (rng.normal(size=shape) * 0.02).astype(np.float32).astype(np.float64)
+
+
 def draw(rng, shape) -> np.ndarray:
     """Values that every number format holds exactly; never all zero."""
     values = rng.integers(-8, 9, size=shape) / 8.0
@@ -158,7 +163,8 @@ class Drawn:
     """Module → (up, down)."""
 
 
-def plain(spelling: Spelling, modules: dict, rank: int, alpha: float | None, seed: int = 0) -> Drawn:
+def plain(spelling: Spelling, modules: dict, rank: int, alpha: float | None, seed: int = 0,
+          draw=draw) -> Drawn:
     """Draw a plain LoRA. The strength is alpha / rank when alpha is written, else 1."""
     rng = np.random.default_rng(seed)
     drawn = Drawn({}, {})

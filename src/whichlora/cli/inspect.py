@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +101,7 @@ def examine(target: str, *, model: Path | None = None, base: str = "", header_on
 
 def _local(path: Path, shape: Any, *, header_only: bool) -> Verdict:
     from whichlora.lora.header import TensorFile, printable, read_header
-    from whichlora.lora.inspect import inspect_lora
+    from whichlora.lora.inspect import inspect_lora, sha256_of
     from whichlora.lora.static import check_static, check_structure
     from whichlora.lora.structure import load_structure
 
@@ -110,7 +110,7 @@ def _local(path: Path, shape: Any, *, header_only: bool) -> Verdict:
         raise UserError(f"'{printable(str(path))}' is a folder; name one .safetensors file in it.")
     try:
         header = read_header(path)
-        file = inspect_lora(path, shape, hash_file=not header_only)
+        file = inspect_lora(path, shape)
     except RefusedError as error:
         return Verdict(name, None, error.reason, "header", 0, fix=error.fix)
     checked = "header" if header_only else "whole file"
@@ -118,10 +118,13 @@ def _local(path: Path, shape: Any, *, header_only: bool) -> Verdict:
         if header_only:
             with TensorFile(path, header) as tensors:
                 check_structure(load_structure(tensors), shape)
-            return Verdict(name, file, "", checked, header.header_bytes, file.notes)
+                read = tensors.bytes_read
+            return Verdict(name, file, "", checked, read, file.notes)
         report = check_static(file, path, shape)
     except RefusedError as error:
         return Verdict(name, file, error.reason, checked, header.header_bytes, file.notes, error.fix)
+    # Hashed last: a refused file is not worth reading once more.
+    file = replace(file, sha256=sha256_of(path))
     notes = list(file.notes)
     if report.zero_modules:
         notes.append(f"{len(report.zero_modules)} of {report.modules} modules are zero and change nothing.")

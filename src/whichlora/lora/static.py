@@ -215,6 +215,9 @@ def _plain_norm(tensors: TensorFile, entry: Entry) -> float:
 
 def _pair_norm(tensors: TensorFile, up: Entry, down: Entry) -> float:
     """‖B·A‖² = Σ (BᵀB)∘(AAᵀ), from two matrices as small as the rank."""
+    if not np.any(tensors.raw(up)):
+        # An untrained LoRA is recognised without any arithmetic.
+        return 0.0
     left = _gram(tensors.raw(up), up.dtype)
     right = _gram(tensors.raw(down).T, down.dtype)
     squared = float(np.sum(left * right))
