@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from whichlora.errors import MachineError, UserError
+from whichlora.families._qwen.branches import is_quantised
 from whichlora.families._qwen.places import Places, read_json
 
 if TYPE_CHECKING:
@@ -102,7 +103,14 @@ class Parts:
     def _ready(self, model: Any) -> Any:
         model.requires_grad_(False)
         model.eval()
-        return model.to(self.device)
+        model = model.to(self.device)
+        if self.device == "cpu":
+            # Weights mapped from a file lie at odd addresses, where some kernels sum in another order: the same model
+            # would make slightly different pictures depending on how its file is laid out.
+            for weight in model.parameters():
+                if not is_quantised(weight):
+                    weight.data = weight.data.clone()
+        return model
 
     def _check_zero_cond_t(self, model: Any) -> None:
         """An old diffusers ignores 2511's flag with a warning and makes other pictures; refuse instead."""
