@@ -22,9 +22,13 @@ VERBS: dict[str, str] = {
     "fetch": "Download what a project needs, verified; reuse what is on disk.",
     "run": "Make the pictures: only what is missing, safe to interrupt.",
     "score": "Measure pictures: a project's, or a folder made elsewhere.",
+    "review": "Judge blind, by keyboard, in your browser.",
     "report": "Decide from the stored scores and write the report.",
     "evaluate": "run, score and report in one go.",
 }
+
+_LISTS = ("--refs", "--impostors")
+"""Options that take a list of files."""
 
 _HEAD = """\
 Usage: whichlora VERB [OPTIONS]
@@ -75,7 +79,25 @@ def _call(verb: str, rest: list[str]) -> None:
     module = importlib.import_module(f"whichlora.cli.{verb}")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name=verb, help=VERBS[verb])(module.command)
-    app(rest, prog_name=f"whichlora {verb}")
+    app(spread(rest), prog_name=f"whichlora {verb}")
+
+
+def spread(words: list[str]) -> list[str]:
+    """Let options that take several values be written as shells expand them: '--refs a.jpg b.jpg'.
+
+    Every word up to the next option belongs to the list, so other arguments stand before it.
+    """
+    spread_words: list[str] = []
+    option = ""
+    for position, word in enumerate(words):
+        if word.startswith("-"):
+            option = word if word in _LISTS else ""
+            spread_words.append(word)
+        elif option and words[position - 1] != option:
+            spread_words += [option, word]
+        else:
+            spread_words.append(word)
+    return spread_words
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from whichlora.errors import MachineError, ProjectError
+from whichlora.store import votes
 
 SCHEMA_VERSION = 1
 
@@ -85,6 +86,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         )
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    connection.execute(votes.SCHEMA)
 
 
 def on_network_disk(path: Path) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, cast
 from whichlora.errors import DiskFullError, MachineError
 from whichlora.store.database import connect
 from whichlora.store.images import ImageFolder
+from whichlora.store.votes import VoteRow, insert, select
 from whichlora.types import Gate, Generation, Score
 
 
@@ -142,6 +143,25 @@ class Store:
             "SELECT cell, metric, version FROM scores WHERE rater='' AND context=?", (context,)
         )
         return set(rows)
+
+    # ------------------------------------------------------------------ votes
+
+    def add_votes(self, rows: Iterable[VoteRow]) -> int:
+        """Append what people said, in one durable transaction; ids already there are left alone.
+
+        Returns:
+            Number of rows written.
+        """
+        with self._transaction():
+            return insert(self._db, rows)
+
+    def votes(self) -> list[VoteRow]:
+        """Everything people said, oldest first, taken-back votes included."""
+        return select(self._db)
+
+    def foreign_commits(self) -> int:
+        """A number that changes whenever another connection has written; asking costs next to nothing."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     # ------------------------------------------------------------------ documents
 
