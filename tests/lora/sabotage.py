@@ -221,7 +221,7 @@ def _family(name: str, word: str, sizes: dict[str, tuple[int, int]], prefix: str
     spelling = factory.Spelling("", prefix, **(factory.KOHYA if flat else {}))
 
     def build(folder: Path) -> Path:
-        return factory.write(folder / "bad.safetensors", factory.plain(spelling, sizes, 2, None).tensors, dtype="BF16")
+        return factory.sparse(folder / "bad.safetensors", spelling, sizes, 2)
     case(name, word)(build)
 
 

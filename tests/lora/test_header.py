@@ -57,33 +57,6 @@ def test_reads_what_the_reference_library_wrote(tmp_path):
             np.testing.assert_array_equal(file.read(entry), want.astype(np.float32))
 
 
-def test_the_reference_library_reads_what_the_factory_wrote(tmp_path):
-    """The tests' own writer is checked too."""
-    from safetensors.torch import load_file
-
-    drawn = factory.plain(factory.SPELLINGS["diffusers"], factory.MODULES, 4, None)
-    for dtype in ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"):
-        loaded = load_file(factory.write(tmp_path / f"{dtype}.safetensors", drawn.tensors, dtype=dtype))
-        for key, want in drawn.tensors.items():
-            np.testing.assert_array_equal(loaded[key].double().numpy(), want)
-
-
-def test_every_code_of_the_small_formats_as_torch_reads_it():
-    import torch
-
-    for name, kind in (("F8_E4M3", torch.float8_e4m3fn), ("F8_E5M2", torch.float8_e5m2)):
-        raw = np.arange(256, dtype=np.uint8)
-        want = torch.from_numpy(raw.copy()).view(kind).float().numpy()
-        np.testing.assert_array_equal(dtypes.decode(raw, name), want)
-        assert [dtypes.all_finite(raw[i : i + 1], name) for i in range(256)] == list(np.isfinite(want))
-    raw = np.arange(65536, dtype=np.uint16)
-    for name, kind in (("BF16", torch.bfloat16), ("F16", torch.float16)):
-        want = torch.from_numpy(raw.view(np.int16).copy()).view(kind).float().numpy()
-        stored = raw.view(dtypes.storage(name))
-        np.testing.assert_array_equal(dtypes.decode(stored, name), want)
-        assert [dtypes.all_finite(stored[i : i + 1], name) for i in range(65536)] == list(np.isfinite(want))
-
-
 def test_values_beyond_float32_are_not_finite():
     assert not dtypes.all_finite(np.asarray([1e300]), "F64")
     assert dtypes.all_finite(np.asarray([1e30]), "F64")

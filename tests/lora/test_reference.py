@@ -1,4 +1,4 @@
-"""Independent references: diffusers' own adapter on a tiny model, and PEFT's own merged weights."""
+"""Independent references: the real transformer class, diffusers' adapter, PEFT's merge, torch's own decoding."""
 
 import json
 import warnings
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lora import factory
-from whichlora.lora import keys
+from whichlora.lora import dtypes, keys
 from whichlora.lora.delta import canonical_state_dict, load_canonical
 
 torch = pytest.importorskip("torch")
@@ -129,3 +129,45 @@ def test_pefts_own_merge_gives_the_same_weights(tmp_path, name):
             got = module.delta(pristine[key].numpy() if module.needs_weight else None)
             assert np.abs(want).max() > 0.01
             np.testing.assert_allclose(got, want, atol=3e-6 * max(1.0, np.abs(want).max()))
+
+
+@pytest.mark.parametrize("change", [{}, {"num_layers": 1, "joint_attention_dim": 36, "out_channels": 3},
+                                    {"attention_head_dim": 16, "axes_dims_rope": [4, 6, 6], "patch_size": 1}])
+def test_equal_to_the_real_class(change):
+    from diffusers import QwenImageTransformer2DModel
+    from torch import nn
+
+    model = QwenImageTransformer2DModel(**{**factory.TINY, **change})
+    shape = keys.ModelShape.from_config(dict(model.config))
+    linears = {name: tuple(part.weight.shape) for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+    assert dict(shape.linears) == linears
+    parameters = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    ours = {f"{name}.weight": size for name, size in shape.linears.items()}
+    ours |= {f"{name}.bias": shape.bias_shape(name) for name in shape.linears}
+    ours |= {f"{name}.weight": (size,) for name, size in shape.norms.items()}
+    assert ours == parameters
+
+
+def test_the_reference_library_reads_what_the_factory_wrote(tmp_path):
+    """The tests' own writer is checked too."""
+    from safetensors.torch import load_file
+
+    drawn = factory.plain(factory.SPELLINGS["diffusers"], factory.MODULES, 4, None)
+    for dtype in ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"):
+        loaded = load_file(factory.write(tmp_path / f"{dtype}.safetensors", drawn.tensors, dtype=dtype))
+        for key, want in drawn.tensors.items():
+            np.testing.assert_array_equal(loaded[key].double().numpy(), want)
+
+
+def test_every_code_of_the_small_formats_as_torch_reads_it():
+    for name, kind in (("F8_E4M3", torch.float8_e4m3fn), ("F8_E5M2", torch.float8_e5m2)):
+        raw = np.arange(256, dtype=np.uint8)
+        want = torch.from_numpy(raw.copy()).view(kind).float().numpy()
+        np.testing.assert_array_equal(dtypes.decode(raw, name), want)
+        assert [dtypes.all_finite(raw[i : i + 1], name) for i in range(256)] == list(np.isfinite(want))
+    raw = np.arange(65536, dtype=np.uint16)
+    for name, kind in (("BF16", torch.bfloat16), ("F16", torch.float16)):
+        want = torch.from_numpy(raw.view(np.int16).copy()).view(kind).float().numpy()
+        stored = raw.view(dtypes.storage(name))
+        np.testing.assert_array_equal(dtypes.decode(stored, name), want)
+        assert [dtypes.all_finite(stored[i : i + 1], name) for i in range(65536)] == list(np.isfinite(want))
