@@ -53,6 +53,7 @@ def entry_from(item: Mapping[str, Any]) -> SurveyEntry:
         repo_id=item["repo_id"],
         kind=item["kind"],
         card_bases=tuple(declared),
+        base_source="catalogue",
         base_per_file=bool(item["bases_per_file"]),
         specialty=tuple(item["specialty"]),
         inputs=item["inputs"],

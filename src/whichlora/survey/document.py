@@ -185,6 +185,7 @@ def _details(item: Assessed, target: str) -> list[str]:
 
 
 def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

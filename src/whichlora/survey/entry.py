@@ -127,6 +127,8 @@ class SurveyEntry:
     """'lora', 'full', 'controlnet' or 'unknown'."""
     card_bases: tuple[str, ...] = ()
     """Bases that the card (or the catalogue) declares."""
+    base_source: str = "card"
+    """Who declares them: 'card' or 'catalogue'."""
     base_per_file: bool = False
     """True when each file has a base of its own."""
     specialty: tuple[str, ...] = ()

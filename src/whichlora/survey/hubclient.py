@@ -206,7 +206,11 @@ def _total(reply: Any) -> int | None:
 
 def _wait_for(error: Exception, attempt: int) -> float | None:
     """Seconds to wait before another try; None when trying again is of no use."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
     status = _status(error)
+    if isinstance(error, OfflineModeIsEnabled):
+        return None
     if status == 429:
         return _asked_wait(error)
     if status in {408, 500, 502, 503, 504} or _is_network(error) or (status is None and isinstance(error, ValueError)):

@@ -86,6 +86,7 @@ def with_catalogue(entry: SurveyEntry) -> SurveyEntry:
         entry,
         kind=known.kind if known.kind != "lora" or entry.kind == "unknown" else entry.kind,
         card_bases=entry.card_bases or known.card_bases,
+        base_source=entry.base_source if entry.card_bases else known.base_source,
         base_per_file=known.base_per_file,
         specialty=known.specialty or entry.specialty,
         inputs=known.inputs,

@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$^])")
-_BLOCK_START = re.compile(r"^(\d*)([#+\-=.)])")
+_BLOCK_START = re.compile(r"^(\d+(?=[.)])|(?=[#+=-]))([.)#+=-])")
 _SPACES = re.compile(r"\s+")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 

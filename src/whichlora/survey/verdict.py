@@ -27,7 +27,7 @@ class Claim:
     """One source's word about the base."""
 
     source: str
-    """'header', 'card', 'file name' or 'repository name'."""
+    """'header', 'card' (or 'catalogue'), 'file name' or 'repository name'."""
     base: str
     """Base it names."""
     certain: bool
@@ -122,7 +122,8 @@ def claims(entry: SurveyEntry, file: WeightFile | None) -> list[Claim]:
 
 def _card_claims(entry: SurveyEntry, file: WeightFile | None) -> list[Claim]:
     if file is not None and file.base_model:
-        return [Claim("card", bases.canonical(file.base_model), True, f"this file is for {file.base_model}")]
+        detail = f"this file is for {file.base_model}"
+        return [Claim(entry.base_source, bases.canonical(file.base_model), True, detail)]
     if entry.base_per_file:  # the card lists bases of many files: it says nothing of this one
         return []
     listed: list[Claim] = []
@@ -130,7 +131,7 @@ def _card_claims(entry: SurveyEntry, file: WeightFile | None) -> list[Claim]:
         base = bases.canonical(declared)
         found, certain = bases.from_name(declared)
         known = base in bases.SAME_SHAPES or base == bases.QWEN_21 or (found is not None and certain)
-        listed.append(Claim("card", base if known else (found or base), known, declared))
+        listed.append(Claim(entry.base_source, base if known else (found or base), known, declared))
     return listed
 
 
@@ -174,7 +175,7 @@ def _deciding(said: list[Claim], target: str) -> Claim | None:
 
 def _weigh(claim: Claim, target: str) -> tuple[VerdictWord, str, bool]:
     """Verdict word, deciding sentence and whether it loads, from the base it was trained for."""
-    where = {"header": "Its header says", "card": "Its card says"}.get(claim.source, f"Its {claim.source} says")
+    where = "The catalogue says" if claim.source == "catalogue" else f"Its {claim.source} says"
     kind = bases.relation(claim.base, target)
     base, goal = bases.short(claim.base), bases.short(bases.canonical(target))
     if kind == "same":
@@ -230,7 +231,7 @@ def _conflicts(said: list[Claim], deciding: Claim | None) -> tuple[str, ...]:
 
 
 def _declared(entry: SurveyEntry) -> tuple[str, ...]:
-    return (f"card: base {', '.join(entry.card_bases)}",) if entry.card_bases else ()
+    return (f"{entry.base_source}: base {', '.join(entry.card_bases)}",) if entry.card_bases else ()
 
 
 def _census(judged: list[tuple[WeightFile, Verdict]], target: str) -> str:
