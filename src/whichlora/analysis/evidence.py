@@ -178,7 +178,7 @@ def contenders(
             candidate.name, kind_of(candidate),
             tuple(i.floor if i else 0.0 for i in known), tuple(i.ceiling if i else 1.0 for i in known),
             tuple(guesses[row, name] for name in must), better(gains.get((row, "overall"))),
-            _over_budget(costs.get(candidate.name), settings) or _harms(table, row, must, guesses, settings.margin),
+            _over_budget(costs.get(candidate.name), settings), _harms(table, row, must, guesses, settings.margin),
         ))
     return found
 

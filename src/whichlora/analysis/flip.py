@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from whichlora.analysis.decide import Contender, Row, decide
 
+KEPT = 8
+"""Rate changes kept, nearest first."""
 NUDGE = 1e-7
 """How far past a breakpoint a change is taken, as meeting it exactly may still count as before."""
 
@@ -41,7 +44,7 @@ def choice(row: Row) -> tuple[str, str, bool]:
 def flips(
     found: Sequence[Contender], must: Sequence[str], target: float, leave_out: Mapping[str, Callable[[], Row]],
 ) -> list[Flip]:
-    """Smallest flips of the target, of every rate of every row, and single photographs that carry the choice.
+    """Smallest flips of the target and of single rates, and single photographs that carry the choice.
 
     Args:
         found: Contenders behind the choice.
@@ -50,14 +53,17 @@ def flips(
         leave_out: Photograph → function that decides anew without it.
 
     Returns:
-        Target first, then rates by size of change, then photographs.
+        Target first, then the `KEPT` rates that are nearest to a flip, then photographs.
     """
     now = decide(found, must, target)
     card = [flip for flip in (flip_target(found, must, target, now),) if flip]
-    rates = (
-        flip_rate(found, must, target, now, i, j) for i in range(len(found)) for j in range(len(must))
-    )
-    card += sorted((flip for flip in rates if flip), key=lambda flip: abs(flip.change))
+    rates: list[Flip] = []
+    for i, j in product(range(len(found)), range(len(must))):
+        limit = abs(rates[KEPT - 1].change) if len(rates) >= KEPT else 1.0
+        flip = flip_rate(found, must, target, now, (i, j), limit)
+        if flip is not None:
+            rates = sorted([*rates, flip], key=lambda flip: abs(flip.change))[:KEPT]
+    card += rates
     for photo, again in leave_out.items():
         row = again()
         if choice(row) != choice(now):
@@ -77,9 +83,20 @@ def flip_target(found: Sequence[Contender], must: Sequence[str], target: float, 
 
 
 def flip_rate(
-    found: Sequence[Contender], must: Sequence[str], target: float, now: Row, at: int, name: int,
+    found: Sequence[Contender], must: Sequence[str], target: float, now: Row, which: tuple[int, int],
+    limit: float = 1.0,
 ) -> Flip | None:
-    """Smallest change of one row's rate at one must-have that changes the choice, everything else fixed."""
+    """Smallest change of one row's rate at one must-have that changes the choice, everything else fixed.
+
+    Args:
+        found: Contenders.
+        must: Must-haves.
+        target: Threshold.
+        now: The choice as it is.
+        which: Contender and must-have, as indices.
+        limit: Changes beyond this are not looked for.
+    """
+    at, name = which
     mover = found[at]
     levels = [target - mover.low[name], target - mover.high[name], target - mover.lean[name]]
     score = mover.score()
@@ -93,7 +110,7 @@ def flip_rate(
         changed = [c.shifted(name, change) if i == at else c for i, c in enumerate(found)]
         return decide(changed, must, target)
 
-    hit = _nearest(levels, moved, now)
+    hit = _nearest((level for level in levels if abs(level) <= limit), moved, now)
     return None if hit is None else Flip("rate", must[name], mover.name, hit[0], mover.lean[name] + hit[0], hit[1])
 
 
@@ -101,8 +118,7 @@ def _nearest(
     levels: Iterable[float], moved: Callable[[float], Row | None], now: Row,
 ) -> tuple[float, Row] | None:
     """First breakpoint, by distance, at or just past which the choice is another."""
-    steps = {level + side for level in levels for side in (-NUDGE, 0.0, NUDGE)}
-    for change in sorted(steps, key=abs):
+    for change in sorted({level + side for level in levels for side in (-NUDGE, 0.0, NUDGE)}, key=abs):
         row = moved(change)
         if row is not None and choice(row) != choice(now):
             return change, row

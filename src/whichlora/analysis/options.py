@@ -102,6 +102,8 @@ def _multi(
     gaps = _gaps(found, stack) if use_stack else tuple(left)
     pros = ["Nothing to train.", "Each kind of edit can use what does it best."]
     cons = ["Stacked LoRAs can weaken each other; only the stacks in the matrix were measured."]
+    if stack is not None and stack.harmed:
+        cons.append(f"{stack.name} loses against one of its members alone at what that member does best.")
     if not use_stack:
         cons = ["The right set-up must be switched in for each kind of edit; an edit of two kinds needs two passes."]
     if gaps:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from whichlora.analysis import evidence
 from whichlora.analysis.decide import Contender, decide
 from whichlora.analysis.table import Table
-from whichlora.stats.rates import ICC_PRIOR_MEAN, wilson
+from whichlora.stats.rates import expected_size, t_quantile, wilson
 from whichlora.stats.shrinkage import draw, probability_best
 
 Floats = NDArray[np.float64]
@@ -154,8 +153,7 @@ def next_purchase(
 ) -> Purchase | None:
     """Fewest photographs after which the decision is probably firm, by simulating futures from the joint draws.
 
-    A future photograph's noise follows the correlation of the table where it can be estimated, at least the
-    prior mean otherwise, and bounds are computed as in the report.
+    A future photograph's noise follows the mean correlation in the table, and bounds are computed as in the report.
 
     Returns:
         None without contenders or photographs; otherwise the smallest purchase that settles with `WANTED`
@@ -169,16 +167,14 @@ def next_purchase(
         return None
     known = [rate for rate in rates if rate is not None]
     shape = (len(found), len(must))
-    value, size, photos, icc = (
-        np.array([getattr(rate, name) for rate in known], dtype=float).reshape(shape)
-        for name in ("value", "n_eff", "photos", "icc")
-    )
-    each = np.array([rate.cells / rate.photos for rate in known]).reshape(shape)
+    value = np.array([rate.value for rate in known]).reshape(shape)
+    each = float(np.mean([rate.cells / rate.photos for rate in known]))
+    icc = max(0.02, float(np.mean([rate.icc for rate in known])))
     order = [draws.names.index(c.name) for c in found]
     best = Purchase(0, 0.0, None, ())
     for extra in PURCHASES:
-        share = _settled(draws.rates[:, order], value, size, photos, each, np.maximum(icc, ICC_PRIOR_MEAN / 2),
-                         extra, (found, must, target), seed)
+        share = _settled(draws.rates[:, order], value, (len(table.photos), extra, each, icc), (found, must, target),
+                         seed)
         best = Purchase(extra, share, *_price(table, found, target, seconds, extra))
         if share >= WANTED:
             break
@@ -186,23 +182,27 @@ def next_purchase(
 
 
 def _settled(
-    truths: Floats, value: Floats, size: Floats, photos: Floats, each: Floats, icc: Floats, extra: int,
+    truths: Floats, value: Floats, design: tuple[int, int, float, float],
     question: tuple[Sequence[Contender], Sequence[str], float], seed: int,
 ) -> float:
-    """Share of simulated futures in which the decision is firm after `extra` more photographs."""
+    """Share of simulated futures in which the decision is firm.
+
+    `design` is photographs now, photographs to add, cells per photograph and their correlation.
+    """
     found, must, target = question
+    photos, extra, each, icc = design
     rng = np.random.default_rng(seed + 3)
     fresh = extra * each / (1 + (each - 1) * icc)
     noise = rng.standard_normal(truths.shape) * np.sqrt(truths * (1 - truths) / fresh)
     seen = np.clip(truths + noise, 0.0, 1.0)
     pooled = (photos * value + extra * seen) / (photos + extra)
-    bound = size * (photos + extra) / photos
-    low, high = wilson(pooled, bound, student.ppf(0.95, photos + extra - 1))
+    size, dof = expected_size(pooled, photos + extra, each, icc)
+    low, high = wilson(pooled, size, t_quantile(0.95, dof))
     firm = 0
     for world in range(len(truths)):
         future = [
             Contender(c.name, c.kind, tuple(low[world, i]), tuple(high[world, i]), tuple(pooled[world, i]), c.better,
-                      c.barred)
+                      c.barred, c.harmed)
             for i, c in enumerate(found)
         ]
         firm += decide(future, must, target).firm

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
-from scipy.stats import t as student
+
+from whichlora.stats.rates import t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -111,7 +112,7 @@ def difference_bounds(first: Floats, second: Floats, cells_per_photo: float, lev
     value = d.mean(-1)
     noise = binomial_noise(first, second, cells_per_photo)
     variance = ((k - 1) * d.var(-1, ddof=1) + PRIOR_WEIGHT * noise) / (k - 1 + PRIOR_WEIGHT)
-    half = student.ppf(0.5 + level / 2, k - 1) * np.sqrt(variance / k)
+    half = t_quantile(0.5 + level / 2, k - 1) * np.sqrt(variance / k)
     here = norm.ppf(0.5 + level / 2) * np.sqrt(noise / k)
     return tuple(np.clip(edge, -1.0, 1.0) for edge in (value - half, value + half, value - here, value + here))
 

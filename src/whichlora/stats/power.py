@@ -72,7 +72,8 @@ def power(
     if sd == 0:
         return 1.0
     critical = float(student.ppf(1 - single_level(max(candidates, 1)) / 2, photos - 1))
-    value = float(nct.sf(critical, photos - 1, gain * math.sqrt(photos) / sd))
+    # One photograph is given away for what the sign-flip test loses to Student's t with few photographs.
+    value = float(nct.sf(critical, photos - 1, gain * math.sqrt(photos - 1) / sd))
     return 1.0 if math.isnan(value) else value
 
 

@@ -7,6 +7,7 @@ correlation. Does not: compare two candidates (`paired.py`) or correct for havin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,17 +114,33 @@ def effective_size(values: ArrayLike, cells_per_photo: float) -> tuple[Floats, f
         Effective size, shape (…), between K and K × cells, and the degrees of freedom of the t quantile.
     """
     y = np.asarray(values, dtype=float)
-    k, m = y.shape[-1], max(float(cells_per_photo), 1.0)
+    return _size(y.mean(-1), y.var(-1, ddof=1), y.shape[-1], max(float(cells_per_photo), 1.0))
+
+
+def expected_size(value: ArrayLike, photos: int, cells_per_photo: float, icc: float) -> tuple[Floats, float]:
+    """What `effective_size` will be on average with so many photographs, if the correlation is as given."""
+    p, m = np.asarray(value, dtype=float), max(float(cells_per_photo), 1.0)
+    return _size(p, p * (1 - p) / m * (1 + (m - 1) * icc), photos, m)
+
+
+def _size(value: Floats, variance: Floats, k: int, m: float) -> tuple[Floats, float]:
+    """Effective size and degrees of freedom from mean and variance of k photograph means of m cells."""
     n = k * m
-    padded = (n * np.clip(y.mean(-1), 0.0, 1.0) + 1) / (n + 2)
+    padded = (n * np.clip(value, 0.0, 1.0) + 1) / (n + 2)
     spread = padded * (1 - padded)
     design = 1 + (m - 1) * ICC_PRIOR_MEAN
     relative = (m - 1) * ICC_PRIOR_SD / design
     if relative < 1e-3:
-        return np.full(y.shape[:-1], n), 2.0 * k - 1
+        return np.full(np.shape(value), n), 2.0 * k - 1
     weight = 2 / relative**2
-    variance = ((k - 1) * y.var(-1, ddof=1) + weight * spread / m * design) / (k - 1 + weight)
-    return np.clip(spread * k / variance, k, n), k - 1 + min(weight, float(k))
+    mixed = ((k - 1) * variance + weight * spread / m * design) / (k - 1 + weight)
+    return np.clip(spread * k / mixed, k, n), k - 1 + min(weight, float(k))
+
+
+@lru_cache(maxsize=4096)
+def t_quantile(level: float, dof: float) -> float:
+    """Quantile of Student's t."""
+    return float(student.ppf(level, dof))
 
 
 def new_photo_bounds(values: ArrayLike, cells_per_photo: float) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -139,8 +156,8 @@ def new_photo_bounds(values: ArrayLike, cells_per_photo: float) -> tuple[Floats,
     y = np.asarray(values, dtype=float)
     p = np.clip(y.mean(-1), 0.0, 1.0)
     size, dof = effective_size(y, cells_per_photo)
-    low, high = wilson(p, size, student.ppf(0.975, dof))
-    floor, ceiling = wilson(p, size, student.ppf(0.95, dof))
+    low, high = wilson(p, size, t_quantile(0.975, dof))
+    floor, ceiling = wilson(p, size, t_quantile(0.95, dof))
     return low, high, floor, ceiling, size
 
 

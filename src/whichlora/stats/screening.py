@@ -1,7 +1,8 @@
 """Paired successive rejects: spend cells on candidates that may still win.
 
-Does: say how many photographs each round gets and whom to drop. Does not: generate; it is handed pass rates of all
-surviving candidates on the same photographs, instructions and seeds.
+Does: say how many steps each round gets and whom to drop. A step is one instruction and seed on one photograph, the
+same for all survivors. Steps go through all photographs before any gets its second instruction (`photographs_first`):
+at equal cost that tells candidates apart best. Does not: generate.
 """
 
 from __future__ import annotations
@@ -19,39 +20,57 @@ Floats = NDArray[np.float64]
 class Round:
     """One round of a screening."""
 
-    photos: int
-    """Photographs that every survivor has been measured on when the round ends."""
+    steps: int
+    """Steps that every survivor has been measured on when the round ends."""
     keep: int
     """Candidates that stay afterwards."""
 
 
-def schedule(candidates: int, photos: int, budget: float = 0.35, finalists: int = 1) -> tuple[Round, ...]:
+def photographs_first(photos: Sequence[str]) -> tuple[int, ...]:
+    """Order in which cells are measured, as indices: every photograph once, then every photograph again, and so on.
+
+    Args:
+        photos: Photograph of each cell of one candidate, in the plan's order.
+    """
+    turn: dict[str, int] = {}
+    keyed = []
+    for index, photo in enumerate(photos):
+        keyed.append((turn.get(photo, 0), index))
+        turn[photo] = turn.get(photo, 0) + 1
+    return tuple(index for _, index in sorted(keyed))
+
+
+def schedule(
+    candidates: int, steps: int, budget: float = 0.35, finalists: int = 3,
+) -> tuple[Round, ...]:
     """Rounds of a successive-halving schedule that stays within a share of the full matrix.
 
     Args:
         candidates: Candidates at the start (base and controls not counted).
-        photos: Photographs of the full matrix.
+        steps: Cells of one candidate in the full matrix.
         budget: Largest share of the full matrix that may be generated, 0 to 1.
-        finalists: Candidates measured on all photographs.
+        finalists: Candidates that remain and share what is left of the budget in a last round.
 
     Returns:
-        Rounds in order, the last with `photos` photographs; every round halves the field. Equal spending per round
-        (Karnin, Koren & Somekh 2013). Empty where there is nothing to drop.
+        Rounds in order; every round halves the field, and the last one names the first among the finalists. Equal
+        spending per round (Karnin, Koren & Somekh 2013). Empty where there is nothing to drop.
     """
-    if candidates <= finalists or photos < 2:
+    if candidates <= finalists or steps < 2:
         return ()
     fields = [candidates]
     while fields[-1] > finalists:
         fields.append(max(finalists, fields[-1] // 2))
+    if finalists > 1:
+        fields.append(finalists)
     sizes, keeps = fields[:-1], fields[1:]
-    room = budget * candidates * photos
+    room = budget * candidates * steps
     seen, rounds, spent = 0, [], 0.0
     for index, (size, keep) in enumerate(zip(sizes, keeps, strict=True)):
         share = (room - spent) / (len(sizes) - index)
-        extra = max(1 if seen < photos else 0, min(int(share // size), photos - seen))
+        extra = min(int(share // size), steps - seen)
         seen += extra
         spent += extra * size
-        rounds.append(Round(min(seen, photos), keep))
+        rounds.append(Round(seen, keep))
     return tuple(rounds)
 
 
@@ -59,34 +78,31 @@ def reject(rates: ArrayLike, keep: int) -> tuple[int, ...]:
     """Which candidates survive, as indices in their order.
 
     Args:
-        rates: Pass rate per candidate and photograph so far, shape (C, K); every candidate on the same photographs.
-        keep: How many stay; a tie at the edge keeps all that are tied, so that luck of order decides nothing.
+        rates: Passed (0, 1, or a rate) per candidate and step so far, shape (C, steps); same steps for all.
+        keep: How many stay; of equals at the edge those that come first in the given order.
     """
     y = np.asarray(rates, dtype=float)
-    means = y.mean(axis=1)
-    if keep >= len(means):
-        return tuple(range(len(means)))
-    edge = np.sort(means)[::-1][keep - 1]
-    return tuple(int(i) for i in np.flatnonzero(means >= edge - 1e-12))
+    order = np.argsort(-np.round(y.mean(axis=1), 12), kind="stable")
+    return tuple(sorted(int(i) for i in order[:keep]))
 
 
 def run(
     measure: Callable[[Sequence[int], int], Floats], candidates: int, rounds: Sequence[Round],
 ) -> tuple[tuple[int, ...], int]:
-    """Screen with a function that returns the rates of some candidates on the first so many photographs.
+    """Screen with a function that measures some candidates on the first so many steps.
 
     Args:
-        measure: (candidates, photographs) → rates, shape (len(candidates), photographs).
+        measure: (candidates, steps) → passed, shape (len(candidates), steps).
         candidates: Candidates at the start.
         rounds: From `schedule`.
 
     Returns:
-        Survivors, best first, and photographs × candidates measured.
+        Survivors, best first, and cells measured.
     """
     alive, spent, seen, last = list(range(candidates)), 0, 0, None
     for stage in rounds:
-        spent += len(alive) * (stage.photos - seen)
-        seen = stage.photos
+        spent += len(alive) * (stage.steps - seen)
+        seen = stage.steps
         last = np.asarray(measure(alive, seen), dtype=float)
         chosen = reject(last, stage.keep)
         alive, last = [alive[i] for i in chosen], last[list(chosen)]
