@@ -33,10 +33,10 @@ class Wanted:
 
     source: Path | None
     """A photograph, or a folder with one of the same file name (without ending) per picture."""
-    refs: Path | None
-    """Folder of the character's photographs."""
-    impostors: Path | None
-    """Folder of photographs of others."""
+    refs: Sequence[Path]
+    """The character's photographs; without any, the sources."""
+    impostors: Sequence[Path]
+    """Photographs of others."""
     subject: str
     """'auto' or a kind of subject."""
     edit: str
@@ -60,6 +60,15 @@ def pictures_in(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"'{folder}' holds no PNG, JPEG or WebP pictures.", fix="Name the folder they were saved to.")
     return found
+
+
+def pictures_of(places: Sequence[Path]) -> list[Path]:
+    """Files as given; folders as the pictures in them.
+
+    Raises:
+        UserError: A folder holds no picture. Missing files are told when they are opened.
+    """
+    return [path for place in places for path in (pictures_in(place) if place.is_dir() else [place])]
 
 
 def parse_target(pairs: Sequence[str]) -> dict[str, Any]:
@@ -134,10 +143,10 @@ def _subject(paths: Sequence[Path], sources: Mapping[Path, Path | None], wanted:
     from whichlora.suite.photos import examine_photos
     from whichlora.vision.picture import open_picture
 
-    own = pictures_in(wanted.refs) if wanted.refs else sorted({path for path in sources.values() if path is not None})
+    own = list(wanted.refs) or sorted({path for path in sources.values() if path is not None})
     if not own:
         raise UserError("Nothing says who the character is.", fix="Give --source PHOTOGRAPH or --refs FOLDER.")
-    others = pictures_in(wanted.impostors) if wanted.impostors else []
+    others = list(wanted.impostors)
     kind = examine_photos(own, kind=wanted.subject).kind
     return Subject(kind, (
         *(Reference(path.name, open_picture(path), same=True) for path in own),

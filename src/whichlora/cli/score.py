@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
 from whichlora.errors import UserError
 from whichlora.workspace import SUITE_NAME
+
+if TYPE_CHECKING:
+    from whichlora.cli._elsewhere import Wanted
 
 
 @guarded
@@ -18,8 +21,12 @@ def command(
     source: Annotated[
         Path | None, typer.Option("--source", help="The photograph that was edited, or a folder of them by name.")
     ] = None,
-    refs: Annotated[Path | None, typer.Option("--refs", help="Folder of the character's photographs.")] = None,
-    impostors: Annotated[Path | None, typer.Option("--impostors", help="Folder of photographs of others.")] = None,
+    refs: Annotated[
+        list[Path] | None, typer.Option("--refs", help="Photographs of the character, or folders of them.")
+    ] = None,
+    impostors: Annotated[
+        list[Path] | None, typer.Option("--impostors", help="Photographs of others, or folders of them.")
+    ] = None,
     subject: Annotated[str, typer.Option("--subject", help="auto, photograph, figure, drawn or other.")] = "auto",
     edit: Annotated[
         str, typer.Option("--edit", help="Edit of all pictures: camera, lighting, background, expression.")
@@ -41,7 +48,11 @@ def command(
                             fix="Leave out --source, --refs, --impostors, --edit and --target.")
         entries = _project(folder)
     else:
-        entries = _elsewhere(folder, source, refs, impostors, subject, edit, target or [])
+        from whichlora.cli._elsewhere import Wanted, parse_target, pictures_of
+
+        entries = _elsewhere(folder, Wanted(
+            source, pictures_of(refs or []), pictures_of(impostors or []), subject, edit, parse_target(target or []),
+        ))
     if json:
         emit_json("whichlora.score/1", {"pictures": entries})
     else:
@@ -52,17 +63,13 @@ def command(
         raise SystemExit(1)
 
 
-def _elsewhere(
-    folder: Path, source: Path | None, refs: Path | None, impostors: Path | None, subject: str, edit: str,
-    target: list[str],
-) -> list[dict[str, Any]]:
-    from whichlora.cli._elsewhere import FAMILIES, Wanted, parse_target, score_folder
+def _elsewhere(folder: Path, wanted: Wanted) -> list[dict[str, Any]]:
+    from whichlora.cli._elsewhere import FAMILIES, score_folder
 
-    if edit and edit not in FAMILIES:
-        raise UserError(f"There is no edit '{edit}'.", fix=f"Known: {', '.join(FAMILIES)}.")
-    if target and not edit:
+    if wanted.edit and wanted.edit not in FAMILIES:
+        raise UserError(f"There is no edit '{wanted.edit}'.", fix=f"Known: {', '.join(FAMILIES)}.")
+    if wanted.target and not wanted.edit:
         raise UserError("--target needs --edit, which says what kind of edit it is.", fix="Add --edit camera.")
-    wanted = Wanted(source, refs, impostors, subject, edit, parse_target(target))
     with progress_console.status("scoring") as status:
         return score_folder(folder, wanted, lambda done, total: status.update(f"scored {done} of {total}"))
 
@@ -102,7 +109,7 @@ def _summary(scores: list[Any]) -> dict[str, Any]:
             gates[item.gate].append(item.passed)
     answers = {gate: _all(found) if found else None for gate, found in gates.items()}
     return {
-        "scores": {item.metric: item.value for item in scores},
+        "scores": {item.metric: item.value for item in scores if not item.rater},
         "reasons": {item.metric: item.reason for item in scores if item.reason},
         "gates": answers, "passed": _all(answers.values()),
     }

@@ -71,10 +71,11 @@ def examine_photos(paths: Sequence[Path | str], kind: str = "auto") -> PhotoSet:
     looks = [look(open_picture(path)) for path in paths]
     kind = measure.kind_of(looks) if kind == "auto" else kind
     facts = [measure.facts_of(item, kind) for item in looks]
+    for entry in facts:
+        if problem := _quality_problem(entry, kind):
+            entry["unfit"] = problem
     _mark_duplicates(facts, [item.hash for item in looks], [item.thumbnail for item in looks], names)
     groups, identity_notes = _identities(facts, looks, names, kind)
-    for entry in facts:
-        _mark_unfit(entry, kind)
     notes = [*_photo_notes(facts, names), *identity_notes, *missing_views(facts, kind), *_size_notes(facts)]
     return PhotoSet(kind, tuple(facts), tuple(notes), groups)
 
@@ -90,6 +91,7 @@ def _mark_duplicates(
             differ = float(np.abs(small[index] - small[earlier]).mean())
             if bits <= 0.06 * hashes[index].size and differ < 6.0:
                 entry["duplicate_of"] = names[earlier]
+                entry.setdefault("unfit", f"repeats {names[earlier]}")
                 break
 
 
@@ -97,7 +99,9 @@ def _identities(
     facts: list[dict[str, Any]], looks: Sequence[measure.Look], names: Sequence[str], kind: str,
 ) -> tuple[int, list[str]]:
     """Group photographs by who they show; say which ones are odd. 0 groups when nothing can tell."""
-    vectors = [(index, item.embedding(kind)) for index, item in enumerate(looks)]
+    # A blurred or dark face looks like nobody: only fit photographs say who they show.
+    fit = [index for index, entry in enumerate(facts) if not entry.get("unfit") or entry.get("duplicate_of")]
+    vectors = [(index, looks[index].embedding(kind)) for index in fit]
     known = [(index, vector) for index, vector in vectors if vector is not None]
     if not known:
         return 0, []
@@ -108,6 +112,8 @@ def _identities(
     for (index, _), label in zip(known, labels, strict=True):
         facts[index]["identity"] = label
         facts[index]["odd_one_out"] = label != main
+        if label != main:
+            facts[index]["unfit"] = "seems to show somebody else"
     odd = [names[index] for (index, _), label in zip(known, labels, strict=True) if label != main]
     if odd and sizes[main] * 2 <= len(known):
         notes.append(
@@ -138,27 +144,21 @@ def _clusters(vectors: NDArray[np.float32], kind: str) -> list[int]:
     return [order.setdefault(label, len(order)) for label in raw]
 
 
-def _mark_unfit(entry: dict[str, Any], kind: str) -> None:
-    """Record why a photograph should not be edited, worst reason first."""
-    reason = ""
-    if entry.get("odd_one_out"):
-        reason = "seems to show somebody else"
-    elif entry.get("duplicate_of"):
-        reason = f"repeats {entry['duplicate_of']}"
-    elif kind == "photograph" and not entry["faces"]:
-        reason = "no face was found"
-    elif kind == "photograph" and entry["face_px"] < MIN_FACE_PX:
-        reason = f"the face is only {entry['face_px']} px wide"
-    elif kind == "figure" and entry.get("figure_present", 1.0) < 0.5:
-        reason = "no figure was found"
-    elif kind == "photograph" and entry["sharpness"] < SHARP_ENOUGH:
-        reason = "blurred"
-    elif entry["brightness"] < 12 or entry["dark_share"] > 0.85:
-        reason = "far too dark"
-    elif entry["bright_share"] > 0.6:
-        reason = "far too bright"
-    if reason:
-        entry["unfit"] = reason
+def _quality_problem(entry: Mapping[str, Any], kind: str) -> str:
+    """Why a photograph should not be edited, whoever it shows; worst reason first, '' when it is fit."""
+    if entry["brightness"] < 8 or entry["dark_share"] > 0.85:
+        return "far too dark"
+    if entry["bright_share"] > 0.6:
+        return "far too bright"
+    if kind == "figure" and entry.get("figure_present", 1.0) < 0.5:
+        return "no figure was found"
+    if kind != "photograph":
+        return ""
+    if not entry["faces"]:
+        return "no face was found"
+    if entry["face_px"] < MIN_FACE_PX:
+        return f"the face is only {entry['face_px']} px wide"
+    return "blurred" if entry["sharpness"] < SHARP_ENOUGH else ""
 
 
 def _photo_notes(facts: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
