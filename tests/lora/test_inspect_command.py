@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from rich.cells import cell_len
 
 from lora import factory, sabotage
 from whichlora.cli.inspect import WIDTH, examine, lines, to_document
@@ -88,12 +89,14 @@ def test_a_refused_file_leaves_with_1_and_the_same_fields(capsys, tmp_path, mode
 
 def test_text_fits_100_columns_and_holds_no_control_characters(tmp_path):
     hostile = {"modelspec.title": "\x1b[2J" + "long " * 200, "ss_output_name": "[bold]x[/]" * 50}
-    path = factory.write(tmp_path / ("n" * 180 + ".safetensors"), sabotage.sound("kohya"), hostile)
-    for line in lines(examine(str(path)), 100):
-        assert len(line) <= WIDTH
-        assert line.isprintable()
-    for line in lines(examine(str(path)), 60):
-        assert len(line) <= 60
+    for name in ("n" * 180, "移除光影" * 15):
+        path = factory.write(tmp_path / f"{name}.safetensors", sabotage.sound("kohya"), hostile)
+        for width in (100, 60):
+            shown = lines(examine(str(path)), width)
+            assert all(cell_len(line) <= width for line in shown)
+            assert all(line.isprintable() for line in shown)
+            # Nothing is lost by wrapping, not even of a name without spaces.
+            assert name in "".join("".join(shown).split())
 
 
 def test_markup_in_foreign_text_is_shown_as_it_is(capsys, tmp_path):
@@ -107,6 +110,11 @@ def test_another_base_is_noted_not_refused(capsys, good):
     status, out, _ = call(capsys, good, "--base", "Qwen/Qwen-Image-Edit-2511", "--json")
     assert status == 0
     assert any("2511" in note for note in json.loads(out)["notes"])
+    status, out, _ = call(capsys, good, "--base", "black-forest-labs/FLUX.1-dev", "--json")
+    assert status == 1
+    assert "not made for black-forest-labs/FLUX.1-dev" in json.loads(out)["reason"]
+    _, out, _ = call(capsys, good, "--base", "Qwen/Qwen-Image-Edit-2509", "--json")
+    assert json.loads(out)["notes"] == []
 
 
 def test_wrong_input_leaves_with_2(capsys, tmp_path, good):
@@ -127,7 +135,7 @@ def test_every_verdict_makes_a_json_document(tmp_path):
         folder.mkdir()
         verdict = examine(str(build(folder)), model=None)
         json.dumps(to_document(verdict), allow_nan=False)
-        assert all(len(line) <= WIDTH for line in lines(verdict, 100))
+        assert all(cell_len(line) <= WIDTH for line in lines(verdict, 100))
 
 
 def environment(**more):

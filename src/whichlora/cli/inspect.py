@@ -7,7 +7,6 @@ request. Nothing is downloaded, nothing is executed, and torch is not needed.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -173,17 +172,19 @@ def _remote(repo: str, wanted: str | None, shape: Any) -> Verdict:
 
 def _against(verdict: Verdict, base: str) -> Verdict:
     """Compare the file's base with the one that the user means."""
+    from whichlora.lora.base import OTHER_FAMILIES, QWEN_FAMILY
+
     file = verdict.file
     if not base or file is None or file.base.id in (base, "unknown"):
         return verdict
-    note = (
-        f"You mean to use it on {base}; the evidence says {file.base.id} (confidence {file.base.confidence:.2f}). "
-        "It can be applied to another version of the same family, with an effect of its own."
-    )
-    return Verdict(
-        verdict.name, file, verdict.reason, verdict.checked, verdict.bytes_read, (*verdict.notes, note), verdict.fix,
-        verdict.zero_modules,
-    )
+    found = f"the evidence says {file.base.id} (confidence {file.base.confidence:.2f})"
+    if base in OTHER_FAMILIES:
+        reason = verdict.reason or f"It is not made for {base}: {found}."
+        return replace(verdict, reason=reason)
+    note = f"You mean to use it on {base}; {found}."
+    if {base, file.base.id} <= QWEN_FAMILY:
+        note += " Both are versions of one family: it can be applied, with an effect of its own."
+    return replace(verdict, notes=(*verdict.notes, note))
 
 
 def to_document(verdict: Verdict) -> dict[str, Any]:
@@ -226,14 +227,30 @@ def lines(verdict: Verdict, width: int = 0) -> list[str]:
     if file is not None:
         rows += _facts(file)
     rows += [("note", note) for note in verdict.notes]
-    rows.append(("checked", f"{verdict.checked} ({verdict.bytes_read:,} bytes)"))
-    out = textwrap.wrap(f"{mark}: {printable(verdict.name, 300)}", width) or [mark]
+    extent = "until the reason was found" if verdict.reason else f"{verdict.bytes_read:,} bytes"
+    rows.append(("checked", f"{verdict.checked} ({extent})"))
+    out = _wrap(f"{mark}: {printable(verdict.name, 300)}", width, "")
     for label, text in rows:
-        lead = f"  {label:<10} "
-        out += textwrap.wrap(
-            printable(text, 2000), width, initial_indent=lead, subsequent_indent=" " * len(lead),
-        ) or [lead.rstrip()]
+        out += _wrap(printable(text, 2000), width, f"  {label:<10} ")
     return out
+
+
+def _wrap(text: str, width: int, lead: str) -> list[str]:
+    """Wrap by terminal cells, since a Chinese character takes two; the first line begins with `lead`."""
+    from rich.cells import cell_len, chop_cells
+
+    room = max(10, width - len(lead))
+    out, line = [], ""
+    for word in text.split():
+        for piece in chop_cells(word, room) if cell_len(word) > room else [word]:
+            if line and cell_len(line) + 1 + cell_len(piece) > room:
+                out.append(line)
+                line = piece
+            else:
+                line = f"{line} {piece}".strip()
+    out.append(line)
+    indent = " " * len(lead)
+    return [((lead if place == 0 else indent) + part).rstrip() for place, part in enumerate(out)]
 
 
 def _facts(file: LoraFile) -> list[tuple[str, str]]:

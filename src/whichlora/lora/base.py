@@ -31,7 +31,8 @@ SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 Z_IMAGE = "Tongyi-MAI/Z-Image-Turbo"
 WAN = "Wan-AI/Wan2.1-T2V-14B"
 
-_OTHER_FAMILIES = frozenset({QWEN_21, FLUX1, FLUX2, SDXL, SD15, Z_IMAGE, WAN})
+OTHER_FAMILIES = frozenset({QWEN_21, FLUX1, FLUX2, SDXL, SD15, Z_IMAGE, WAN})
+"""Bases of other shapes, which no LoRA of the Qwen-Image family fits."""
 
 QWEN_FAMILY = frozenset({QWEN_IMAGE, QWEN_EDIT, QWEN_EDIT_2509, QWEN_EDIT_2511, QWEN_LAYERED})
 """Bases whose shapes are the same; a LoRA of one can be applied to any, with an effect of its own."""
@@ -199,9 +200,9 @@ def identify(
         return BaseEvidence(family[0], 0.95, (family[1], *sentences))
     lead = [matches_qwen] if matches_qwen else []
     if matches_qwen:
-        impossible = [claim for claim in claims if claim.id in _OTHER_FAMILIES]
+        impossible = [claim for claim in claims if claim.id in OTHER_FAMILIES]
         sentences += [f"CONFLICT: a source says {claim.id}, but the keys are of Qwen-Image." for claim in impossible]
-        claims = [claim for claim in claims if claim.id not in _OTHER_FAMILIES]
+        claims = [claim for claim in claims if claim.id not in OTHER_FAMILIES]
     if not claims:
         if matches_qwen:
             # The root of the family stands for 'one of them'; the low confidence says that the version is open.
