@@ -104,7 +104,7 @@ def _local(path: Path, shape: Any, *, header_only: bool) -> Verdict:
     from whichlora.lora.static import check_static, check_structure
     from whichlora.lora.structure import load_structure
 
-    name = printable(path.name)
+    name = printable(path.name, 300)
     if path.is_dir():
         raise UserError(f"'{printable(str(path))}' is a folder; name one .safetensors file in it.")
     try:
