@@ -1,4 +1,4 @@
-"""Model cards: what people write in many ways is read, what they do not write is not invented, hostile ones are harmless."""
+"""Model cards: what people write is read, what they do not write is not invented, hostile ones are harmless."""
 
 import time
 
@@ -49,7 +49,9 @@ def test_a_full_card():
     assert card.lightning_file == "Qwen-Image-Edit-2509-Lightning-8steps-V1.0-bf16.safetensors"
 
 
-@pytest.mark.parametrize("text", ["", "# A LoRA\nIt is nice.", "---\nlicense: [\n---\n# broken", "no front matter\n---\n"])
+@pytest.mark.parametrize(
+    "text", ["", "# A LoRA\nIt is nice.", "---\nlicense: [\n---\n# broken", "no front matter\n---\n"]
+)
 def test_silence_is_not_filled(text):
     card = read_card(text)
     assert card.base_models == ()
@@ -59,7 +61,8 @@ def test_silence_is_not_filled(text):
 
 
 @pytest.mark.parametrize(("text", "field", "value"), [
-    ("Trained for 2k steps.", "steps", 2000), ("max_train_steps: 5000", "steps", 5000), ("训练步数：6000", "steps", 6000),
+    ("Trained for 2k steps.", "steps", 2000), ("max_train_steps: 5000", "steps", 5000),
+    ("训练步数：6000", "steps", 6000),
     ("LoRA rank: 16, trained on musubi-tuner", "trainer", "musubi-tuner"), ("network_dim = 64", "rank", 64),
     ("The training data set has 1,200 images.", "dataset_size", 1200), ("训练数据 500 张", "dataset_size", 500),
     ("所有LoRA训练均在魔搭完成", "trainer", "ModelScope"),
@@ -76,7 +79,8 @@ def test_sampler_steps_and_mentions_are_not_training(text):
 
 
 @pytest.mark.parametrize(("text", "asked"), [
-    ("Please use with Qwen-Image-Lightning", True), ("需要配合 Lightning 使用", True), ("Works without Lightning.", False),
+    ("Please use with Qwen-Image-Lightning", True), ("需要配合 Lightning 使用", True),
+    ("Works without Lightning.", False),
     ("Not tested with Lightning", False), ("A lightning bolt LoRA", False),
 ])
 def test_lightning_is_required_only_where_the_card_asks(text, asked):
@@ -127,7 +131,8 @@ def test_markdown_shows_hostile_text_as_text(text):
     from markdown_it import MarkdownIt
 
     for reader in (MarkdownIt("commonmark"), MarkdownIt("gfm-like", {"linkify": False})):
-        for document in (markdown(text), f"- Note: {markdown(text)}", f"| a | b |\n| --- | --- |\n| {markdown(text)} | z |"):
+        shown = markdown(text)
+        for document in (shown, f"- Note: {shown}", f"| a | b |\n| --- | --- |\n| {shown} | z |"):
             html = reader.render(document)
             for tag in ("<script", "<a ", "<img", "<h1", "<code", "<strong", "<em", "<ol", "<del", "<s>"):
                 assert tag not in html, (document, html)
@@ -171,6 +176,7 @@ def test_file_names_tell_steps_and_rank(name, facts):
 
 def test_disagreement_is_told_and_the_most_trusted_wins():
     joined, conflicts = merge(
-        ("header", from_metadata({"ss_network_dim": "16"})), ("card", read_card("Rank: 64, trained 3000 steps").training))
+        ("header", from_metadata({"ss_network_dim": "16"})),
+        ("card", read_card("Rank: 64, trained 3000 steps").training))
     assert (joined.rank, joined.steps) == (16, 3000)
     assert conflicts == ("rank: header says 16, card says 64",)

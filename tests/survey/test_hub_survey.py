@@ -1,13 +1,12 @@
 """The survey against a real Hub server on 127.0.0.1: what it finds, what it costs, and how it bears a bad Hub."""
 
-import os
 import random
 import time
 
 import pytest
+
 from hub.client import answer, environment, use, whichlora
 from hub.server import File, Hub, Repo, lora_tensors, safetensors_header
-
 from whichlora.errors import HubError, RefusedError, UserError
 from whichlora.survey import catalog
 from whichlora.survey.bases import EDIT_2509, EDIT_2511
@@ -264,7 +263,8 @@ def test_the_table_fits_the_terminal(tmp_path, width):
 
 def test_a_hostile_card_reaches_the_terminal_as_text(tmp_path):
     evil = Repo("x/qwen-edit-2509-camera", {"a\x1b[2J.safetensors": lora()}, tags=tagged(EDIT_2509),
-                card={"license": "\x1b]0;owned\x07mit", "base_model": EDIT_2509, "instance_prompt": "[bold]\x1b[31m<script>"})
+                card={"license": "\x1b]0;owned\x07mit", "base_model": EDIT_2509,
+                      "instance_prompt": "[bold]\x1b[31m<script>"})
     with Hub([evil]) as hub:
         env = environment(hub, tmp_path)
         for arguments in (["survey", "--markdown", "s.md"], ["survey", "--json", "--shortlist", "2"]):
@@ -279,12 +279,12 @@ def test_save_writes_what_json_prints(tmp_path):
     env = environment("http://127.0.0.1:9", tmp_path)
     done = whichlora(["survey", "--offline", "--json", "--save", "deep/s.json"], env, tmp_path)
     assert (tmp_path / "deep" / "s.json").read_text(encoding="utf-8") == done.stdout
-    assert os.listdir(tmp_path / "deep") == ["s.json"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["s.json"]
 
 
 def test_another_base_is_judged_as_such(hub):
-    hub.repos["x/Qwen-Image-Edit-2511-camera"] = Repo(
-        "x/Qwen-Image-Edit-2511-camera", {"a.safetensors": lora()}, tags=tagged(EDIT_2511), card={"base_model": EDIT_2511})
+    name = "x/Qwen-Image-Edit-2511-camera"
+    hub.repos[name] = Repo(name, {"a.safetensors": lora()}, tags=tagged(EDIT_2511), card={"base_model": EDIT_2511})
     by_target = {
         target: {item.entry.repo_id: item.verdict.verdict for item in survey_hub(target, shortlist=3).assessed}
         for target in (EDIT_2511, EDIT_2509)

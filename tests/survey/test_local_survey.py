@@ -1,11 +1,11 @@
 """Files on this disk: ComfyUI's folders, its extra paths, the Hub's cache, hostile and broken files."""
 
-import os
+from pathlib import Path
 
 import pytest
+
 from hub.client import answer, environment, whichlora
 from hub.server import lora_tensors, safetensors_header
-
 from whichlora.survey import places
 from whichlora.survey.bases import EDIT_2509, EDIT_2511
 from whichlora.survey.lists import assess
@@ -33,7 +33,7 @@ def no_cache(tmp_path, monkeypatch):
 
 def verdicts(folder):
     assessed = assess(survey_local(places.discover(folder, home=folder / "home")), EDIT_2509)
-    return {os.path.basename(item.entry.repo_id): item for item in assessed}
+    return {Path(item.entry.repo_id).name: item for item in assessed}
 
 
 def test_a_comfyui_folder_is_read(tmp_path):

@@ -54,8 +54,8 @@ def test_lists_of_the_bundled_catalogue():
         assert assessed[name].list == "must", name
     for name in ("peteromallet/Qwen-Image-Edit-InSubject", "lrzjason/QwenEdit_Consistance_Edit"):
         assert assessed[name].list == "should", name
-    for name in ("lightx2v/Qwen-Image-Lightning", "InstantX/Qwen-Image-ControlNet-Union", "YaoJiefu/multiple-characters",
-                 "joyfox/Qwen-Image-Edit-MeiTu", "A20labs/Qwen-Image-2.1-LoRAs"):
+    for name in ("lightx2v/Qwen-Image-Lightning", "InstantX/Qwen-Image-ControlNet-Union",
+                 "YaoJiefu/multiple-characters", "joyfox/Qwen-Image-Edit-MeiTu", "A20labs/Qwen-Image-2.1-LoRAs"):
         assert assessed[name].list == "skip", name
     assert all(item.why for item in assessed.values())
     assert not any(item.list == "must" and item.verdict.verdict != "compatible" for item in assessed.values())

@@ -23,7 +23,8 @@ def entry(repo: str = "someone/work", *, card: tuple[str, ...] = (), file: str =
     ("Qwen-Edit-2509-Multiple-angles", EDIT_2509, True), ("qwen_image_edit_plus", EDIT_2509, True),
     ("QIE-2511-Studio-DeLight", EDIT_2511, True), ("2511-AnyPose-base-000006250", EDIT_2511, True),
     ("Qwen-Image-Edit-F2P", EDIT, False), ("Qwen-Image-Lightning-4steps", QWEN_IMAGE, False),
-    ("Qwen-Image-2.1-LoRAs", QWEN_21, True), ("bfs_flux2_klein_9b", "FLUX.2", True), ("flux-kontext-lora", "FLUX.1", True),
+    ("Qwen-Image-2.1-LoRAs", QWEN_21, True), ("bfs_flux2_klein_9b", "FLUX.2", True),
+    ("flux-kontext-lora", "FLUX.1", True),
     ("多角度灯光-251116", None, False), ("20250911-portrait", None, False), ("z-image-turbo-lora", "Z-Image", True),
 ])
 def test_names_are_read_as_people_mean_them(name, base, certain):

@@ -74,8 +74,6 @@ def _transfer(wanted: Wanted, part: Path, client: HubClient, tell: Callable[[int
                 raise _stuck(wanted, _size(part)) from cut
         except HubError as error:
             raise _stuck(wanted, _size(part), error) from error
-        except OSError as error:
-            raise _disk_error(error, wanted) from error
 
 
 def _stream(wanted: Wanted, part: Path, client: HubClient, tell: Callable[[int], None]) -> None:
@@ -93,25 +91,41 @@ def _stream(wanted: Wanted, part: Path, client: HubClient, tell: Callable[[int],
             tell(-have)
             part.write_bytes(b"")
             have = 0
+        _append(reply, wanted, part, have, tell)
+
+
+def _append(reply: Any, wanted: Wanted, part: Path, have: int, tell: Callable[[int], None]) -> None:
+    """Write a reply's body to the partial file.
+
+    Pieces are taken as they arrive: a larger buffer would be lost with the connection.
+
+    Raises:
+        CutError: The body ended early; what arrived is in the file.
+        DiskFullError: There is no room.
+    """
+    try:
         with part.open("ab") as file:
-            try:
-                for chunk in reply.iter_bytes(1 << 20):
-                    # More than was promised is never written: a wrong server could fill the disk.
-                    chunk = chunk[: wanted.size_bytes - have]
-                    file.write(chunk)
-                    have += len(chunk)
-                    client.traffic.add(read=len(chunk))
-                    tell(len(chunk))
-                    if have >= wanted.size_bytes:
-                        break
-            except OSError:
-                raise
-            except Exception as error:
-                if type(error).__module__.split(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2"}:
-                    raise CutError("cut") from error
-                raise
+            for chunk in _pieces(reply):
+                # More than was promised is never written: a wrong server could fill the disk.
+                chunk = chunk[: wanted.size_bytes - have]
+                file.write(chunk)
+                have += len(chunk)
+                tell(len(chunk))
+                if have >= wanted.size_bytes:
+                    break
+    except OSError as error:
+        raise _disk_error(error, wanted) from error
     if have < wanted.size_bytes:
         raise CutError("cut")
+
+
+def _pieces(reply: Any) -> Iterator[bytes]:
+    """Pieces of a body; a connection that breaks just ends them."""
+    try:
+        yield from reply.iter_bytes()
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in {"httpx", "httpx2", "httpcore", "httpcore2"}:
+            raise
 
 
 def _check_length(reply: Any, wanted: Wanted, part: Path) -> None:
