@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from whichlora.findings import Findings
+from whichlora.findings import Findings, findings_from_json, to_json
 from whichlora.types import Generation, Plan, Score
 
 
@@ -46,3 +48,17 @@ class ReportPaths:
     """Every plot, as SVG and PNG."""
     missing_pictures: tuple[str, ...]
     """One sentence per picture that could not be read; the page shows a placeholder for each."""
+
+
+def finite(findings: Findings) -> Findings:
+    """The findings with every figure that is not finite turned into a missing one."""
+    return findings_from_json(finite_json(to_json(findings)))
+
+
+def finite_json(value: Any) -> Any:
+    """Plain data in which NaN and infinities are null."""
+    if isinstance(value, dict):
+        return {str(key): finite_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
 from whichlora.findings import CandidateFacts, Findings
-from whichlora.report.model import ReportInput
+from whichlora.report.model import ReportInput, finite
 from whichlora.report.pictures import PictureBook
 from whichlora.types import Cell, EditCase, Generation, Plan, Score, SourceImage
 
@@ -22,7 +23,7 @@ class Page:
     """What every section renders from."""
 
     def __init__(self, given: ReportInput, pictures: PictureBook) -> None:
-        self.given = given
+        self.given = replace(given, findings=finite(given.findings))
         self.pictures = pictures
 
     @property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whichlora.findings import CandidateFacts, CapabilityFact
 from whichlora.report.page import Page
 from whichlora.report.scatter import Dot, scatter
-from whichlora.report.words import clean, gib, percent, seconds, shorten, spoken
+from whichlora.report.words import NOT_MEASURED, clean, count, gib, percent, seconds, shorten, spoken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,13 +19,16 @@ INK, QUIET, LINE, PAPER = "#22262b", "#6b7178", "#e4e2dc", "#ffffff"
 TEAL, CLAY, GREY, GOLD = "#0f766e", "#b4532a", "#9aa0a6", "#b7791f"
 KINDS = {"base": INK, "candidate": "#5b7f9b", "control": GREY, "chosen": TEAL}
 
+MOST_ROWS, MOST_COLUMNS = 30, 8
+"""What a plot can show legibly; the tables show everything."""
+
 STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER, "axes.facecolor": PAPER, "axes.edgecolor": LINE, "axes.labelcolor": QUIET,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "axes.titlesize": 10,
     "axes.titleweight": "bold", "axes.titlecolor": INK, "axes.titlelocation": "left", "axes.labelsize": 9,
     "xtick.color": QUIET, "ytick.color": INK, "xtick.labelsize": 8, "ytick.labelsize": 9, "xtick.major.size": 0,
     "ytick.major.size": 0, "text.color": INK, "text.parse_math": False, "font.size": 9, "svg.hashsalt": "whichlora",
-    "svg.fonttype": "path", "savefig.dpi": 160, "savefig.bbox": "tight", "savefig.pad_inches": 0.15,
+    "svg.fonttype": "path", "savefig.dpi": 144,
 }
 """matplotlib settings; `text.parse_math` is off because names may hold dollar signs."""
 
@@ -47,10 +51,10 @@ def write_plots(page: Page, folder: Path) -> tuple[Path, ...]:
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         for name, draw in PLOTS.items():
             figure = draw(page)
-            FigureCanvasAgg(figure)
+            box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer()).padded(0.15)
             for kind in ("svg", "png"):
                 path = folder / f"{name}.{kind}"
-                figure.savefig(path, metadata={"Date": None} if kind == "svg" else None)
+                figure.savefig(path, bbox_inches=box, metadata={"Date": None} if kind == "svg" else None)
                 written.append(path)
     return tuple(written)
 
@@ -58,40 +62,64 @@ def write_plots(page: Page, folder: Path) -> tuple[Path, ...]:
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height))
 
 
 def draw_matrix(page: Page) -> Figure:
     """Every candidate and capability with both intervals; colour only where a difference to base is shown."""
-    rows, columns = page.findings.candidates, ["", *page.capabilities]
-    figure = _figure(2.4 + 1.7 * len(columns), 0.9 + 0.34 * len(rows))
-    axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    rows, columns = _shown(page), ["", *page.capabilities[:MOST_COLUMNS]]
+    figure = _figure(2.4 + 1.7 * len(columns), 1.0 + 0.34 * len(rows))
+    axes = figure.subplots(1, len(columns), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.08})[0]
     for axis, name in zip(axes, columns, strict=True):
         must = " •" if name in page.findings.must_have else ""
         axis.set_title(shorten(spoken(name), 18) + must if name else "overall")
         axis.axvline(page.findings.target, color=GOLD, lw=0.9, zorder=1)
-        for place, row in enumerate(rows):
-            fact = row.capabilities.get(name)
-            rate = row.ccr if not name else fact.rate if fact else None
-            axis.axhline(place, color=LINE, lw=0.6, zorder=0)
-            if rate is None or rate.value is None:
-                axis.text(0.5, place, "not measured", ha="center", va="center", fontsize=7, color=QUIET)
-                continue
-            better, worse = fact is not None and fact.better_than_base, fact is not None and fact.worse_than_base
-            colour = TEAL if better else CLAY if worse else INK
-            for low, high, width in ((rate.low, rate.high, 1.1), (rate.low_here, rate.high_here, 3.2)):
-                if low is not None and high is not None:
-                    axis.plot([low, high], [place, place], color=colour, lw=width, solid_capstyle="butt", zorder=2)
-            axis.plot(rate.value, place, "o", ms=5, color=colour, mec=PAPER, mew=0.8, zorder=3)
+        axis.hlines(range(len(rows)), 0, 1, color=LINE, lw=0.6, zorder=0)
+        _draw_rates(axis, rows, name)
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks([0, 0.5, 1], ["0%", "50%", "100%"])
         axis.spines["left"].set_visible(False)
     axes[0].set_yticks(range(len(rows)), [shorten(row.name, 34) for row in rows])
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
-    figure.supxlabel(
+    axes[0].annotate(
         f"Consistent pictures. Line: {percent(page.findings.target)} target. Thick: these photographs; thin: new ones. "
-        "Teal: shown better than base; clay: worse.", fontsize=8, color=QUIET)
+        f"Teal: shown better than base; clay: worse.{_left_out(page)}", (0, 0), (0, -28), xycoords="axes fraction",
+        textcoords="offset points", fontsize=8, color=QUIET, va="top")
     return figure
+
+
+def _draw_rates(axis: Any, rows: Sequence[CandidateFacts], name: str) -> None:
+    """One column of the matrix: '' for the overall rate, else a capability."""
+    for place, row in enumerate(rows):
+        fact = row.capabilities.get(name)
+        rate = row.ccr if not name else fact.rate if fact else None
+        if rate is None or rate.value is None:
+            axis.text(0.5, place, NOT_MEASURED, ha="center", va="center", fontsize=7, color=QUIET)
+            continue
+        colour = GREY if row.role == "control" else _colour(fact)
+        for low, high, width in ((rate.low, rate.high, 1.1), (rate.low_here, rate.high_here, 3.2)):
+            if low is not None and high is not None:
+                axis.plot([low, high], [place, place], color=colour, lw=width, solid_capstyle="butt", zorder=2)
+        axis.plot(rate.value, place, "o", ms=5, color=colour, mec=PAPER, mew=0.8, zorder=3)
+
+
+def _shown(page: Page) -> list[CandidateFacts]:
+    """Rows of a plot: the first ones, and the recommended ones wherever they stand."""
+    rows = page.findings.candidates
+    return [row for n, row in enumerate(rows) if n < MOST_ROWS or row.name in page.recommended]
+
+
+def _left_out(page: Page) -> str:
+    rows = len(page.findings.candidates) - len(_shown(page))
+    columns = len(page.capabilities[MOST_COLUMNS:])
+    said = [count(number, noun) for number, noun in ((rows, "row"), (columns, "column")) if number]
+    return f" Left out: {' and '.join(said)}; the table has them." if said else ""
+
+
+def _colour(fact: CapabilityFact | None) -> str:
+    if fact is None:
+        return INK
+    return TEAL if fact.better_than_base else CLAY if fact.worse_than_base else INK
 
 
 def draw_pareto(page: Page) -> Figure:
@@ -125,7 +153,7 @@ def _draw_dot(axis: Any, dot: Dot) -> None:
 def draw_failures(page: Page) -> Figure:
     """Failures by kind."""
     found = [(kind, len(page.known(cells))) for kind, cells in page.findings.failures.items()]
-    found = sorted(((kind, number) for kind, number in found if number), key=lambda item: item[1])
+    found = sorted(((kind, number) for kind, number in found if number), key=lambda item: item[1])[-MOST_ROWS:]
     figure = _figure(6, 0.9 + 0.3 * max(1, len(found)))
     axis = figure.subplots()
     axis.set_title(f"What went wrong, of {len(page.plan.cells)} planned pictures")
@@ -144,7 +172,7 @@ def draw_failures(page: Page) -> Figure:
 
 def draw_cost(page: Page) -> Figure:
     """Seconds a picture and peak memory."""
-    rows = page.findings.candidates
+    rows = _shown(page)
     figure = _figure(7.5, 0.9 + 0.3 * len(rows))
     axes = figure.subplots(1, 2, sharey=True)
     columns = (("a picture takes", [row.seconds_per_image for row in rows], seconds),

@@ -7,10 +7,10 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from whichlora.findings import CandidateFacts, Estimate, Findings, to_json
 from whichlora.report.files import write_text
+from whichlora.report.model import finite_json
 from whichlora.report.words import NOT_MEASURED, clean
 
 _ENDS = ("low", "high", "low_here", "high_here")
@@ -70,14 +70,6 @@ def write_matrix(findings: Findings, path: Path) -> Path:
 
 def write_findings(findings: Findings, path: Path) -> Path:
     """Write the findings as JSON; figures that are not finite become null."""
-    plain = _finite(to_json(findings))
+    plain = finite_json(to_json(findings))
     write_text(path, json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False, default=str) + "\n")
     return path
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whichlora.findings import CandidateFacts, CapabilityFact, Estimate, Findings
+from whichlora.report.model import finite
 from whichlora.report.words import STATE_MARKS, clean, count, gib, interval, percent, seconds, shorten, spoken
 
 WIDE = 96
@@ -21,7 +22,7 @@ SHOWN = 14
 
 def render_terminal(findings: Findings) -> RenderableType:
     """Build what a terminal shows: verdict sentence, matrix, next step. It fits the console's own width."""
-    return _Terminal(findings)
+    return _Terminal(finite(findings))
 
 
 class _Terminal:
@@ -80,7 +81,7 @@ def _matrix(findings: Findings, width: int) -> Table:
         cells += [Text(_short(seconds(row.seconds_per_image)))]
         table.add_row(*cells, *([Text(_short(gib(row.peak_memory_gib)))] if wide else []))
     if len(shown) < len(names):
-        left = ", ".join(spoken(name) for name in names if name not in shown)
+        left = shorten(", ".join(spoken(name) for name in names if name not in shown), 2 * width - 20)
         table.caption = Text(f"Not shown here: {left}.", "dim")
         table.caption_justify = "left"
     return table

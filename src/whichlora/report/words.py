@@ -20,19 +20,21 @@ STATE_WORDS: dict[State, str] = {"PASS": "reaches the target", "FAIL": "misses t
 STATE_MARKS: dict[State, str] = {"PASS": "✓", "FAIL": "✗", "OPEN": "?"}
 """The state as one sign; always accompanied by words for screen readers."""
 
+_REVERSALS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Direction overrides: they can make 'gpj.exe' read as 'exe.jpg'."""
 _PERMISSIVE = re.compile(r"^(apache-2\.0|mit|bsd(-[23]-clause)?|cc0-1\.0|cc-by-4\.0|unlicense|isc)$")
 _RESTRICTED = re.compile(r"(non-?commercial|\bnc\b|-nc-|-nc$|research)", re.IGNORECASE)
 
 
 def clean(text: object) -> str:
-    """Make any text safe to write: no control characters, no lone surrogates (they become U+FFFD)."""
+    """Make any text safe to write: no controls, no lone surrogates, no reversal of direction (they become U+FFFD)."""
     return "".join(_visible(char) for char in str(text))
 
 
 def _visible(char: str) -> str:
     if char in "\n\t":
         return char
-    return "\ufffd" if unicodedata.category(char) in {"Cc", "Cs"} else char
+    return "\ufffd" if unicodedata.category(char) in {"Cc", "Cs"} or char in _REVERSALS else char
 
 
 def percent(rate: float | None) -> str:

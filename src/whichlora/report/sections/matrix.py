@@ -131,8 +131,8 @@ def _markdown(page: Page) -> str:
     heads += ["Truth (not read by any decision)"] if has_truth else []
     words = STATE_WORDS
     note = (f"Each figure is the share of pictures in which the edit was done and the person kept. "
-            f"Target: {percent(page.findings.target)}. In brackets: the 95% range for new photographs; that for exactly "
-            f"these is in matrix.csv. ✓ {words['PASS']}, ✗ {words['FAIL']}, ? {words['OPEN']}; ▲ shown better than "
+            f"Target: {percent(page.findings.target)}. In brackets: the 95% range for new photographs; that "
+            f"for these is in matrix.csv. ✓ {words['PASS']}, ✗ {words['FAIL']}, ? {words['OPEN']}; ▲ shown better than "
             f"base, ▼ shown worse.")
     rows = [_row(page, row, has_truth) for row in page.findings.candidates]
     return f"{marks.table(heads, rows)}\n\n{note}"
