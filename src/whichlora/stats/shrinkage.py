@@ -76,7 +76,9 @@ def shrink(values: ArrayLike, cells_per_photo: float) -> Shrunken:
         own = spread / (spread + apart)
         centre = float((padded / (spread + apart)).sum() / (1 / (spread + apart)).sum())
         mean = own * padded + (1 - own) * centre
-        variance = own * variance + (1 - own) * variance.mean() / count
+        # The last term is Morris's (1983, JASA 78, 47–55) price for not knowing the spread.
+        unsure = 2 / max(count - 2, 2) * ((1 - own) * (padded - centre)) ** 2
+        variance = own * variance + (1 - own) * variance.mean() / count + unsure
     mean = np.clip(mean, 0.5 / (size + 1), 1 - 0.5 / (size + 1))
     root = np.sqrt(variance) / (mean * (1 - mean))
     covariance = _correlation(y) * root[:, None] * root[None, :]
