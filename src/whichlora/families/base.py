@@ -2,6 +2,12 @@
 
 The runner encodes every distinct input once, lets the family release its encoders, then visits candidate after
 candidate: `switch` → for each cell `denoise` → `decode`.
+
+A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base) and
+`library_names`. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
+arrays), `touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager
+giving the file's changes, see `lora/delta.py`) and `noise_floor()`. Without them a LoRA is admitted by its switch
+report and its effect alone, and the gate's report says 'unchecked'.
 """
 
 from __future__ import annotations
