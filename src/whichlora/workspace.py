@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -70,7 +70,7 @@ class Workspace:
         return self.folder / "report"
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
+    def owned(self) -> Generator[None]:
         """Be the only writer of this project while the context lasts.
 
         Raises:

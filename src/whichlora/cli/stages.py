@@ -6,7 +6,7 @@ Each stage reads earlier rows from the store and appends its own; running one ag
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -192,13 +192,13 @@ def verdict_document(findings: Findings, counts: dict[str, int], report: Path | 
 
 
 @contextmanager
-def _status(text: str) -> Iterator[None]:
+def _status(text: str) -> Generator[None]:
     with progress_console.status(text):
         yield
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int, int, float | None], None]]:
+def _bar() -> Generator[Callable[[str, int, int, float | None], None]]:
     columns = (TextColumn("{task.description:<9}"), BarColumn(bar_width=None), MofNCompleteColumn(),
                TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=progress_console, transient=False) as progress:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Any, cast
 from whichlora.errors import DiskFullError, MachineError
 from whichlora.store.database import connect
 from whichlora.store.images import ImageFolder
-from whichlora.store.votes import VoteRow, insert, select
+from whichlora.store.votes import VoteRow, insert, rating_scores, select
 from whichlora.types import Gate, Generation, Score
 
 
@@ -125,17 +125,18 @@ class Store:
         return written
 
     def scores(self, *, context: str | None = None) -> list[Score]:
-        """Scores, of one context or of all."""
+        """Scores, of one context or of all; people's single ratings are among them in every context."""
         query = "SELECT cell, metric, version, value, reason, passed, gate, rater, detail FROM scores"
         rows = (
             self._db.execute(query) if context is None
             else self._db.execute(query + " WHERE context IN (?, '')", (context,))
         )
-        return [
+        measured = [
             Score(cell, metric, version, value, reason, None if passed is None else bool(passed),
                   cast("Gate | None", gate), rater, json.loads(detail))
             for cell, metric, version, value, reason, passed, gate, rater, detail in rows
         ]
+        return measured + rating_scores(self.votes())
 
     def scored(self, *, context: str) -> set[tuple[str, str, int]]:
         """(cell, metric, version) that a machine has scored in this context."""
@@ -188,7 +189,7 @@ class Store:
     # ------------------------------------------------------------------ inner
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         """One durable transaction; anything raised inside rolls it back."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
