@@ -157,3 +157,41 @@ def test_rounding_agrees_with_torch(precision, dtype):
     for numbers in (values, ties, nearer, ties + np.spacing(ties.astype(np.float16)).astype(np.float32) / 2):
         wanted = torch.from_numpy(numbers).to(dtype).double().numpy()
         np.testing.assert_array_equal(_rounded(numbers.astype(np.float64), precision), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_no_plain_lora_is_applied_exactly_too(folder, tmp_path, dtype):
+    """DoRA, LoKr, and differences of weight and bias, with ΔW worked out here from the formulas."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(3)
+    session = open_session(folder, dtype)
+    width, block = tiny.WIDTH, "transformer_blocks.0"
+    dora, lokr, whole = f"{block}.attn.to_q", f"{block}.attn.to_k", f"{block}.attn.to_v"
+    up, down = rng.standard_normal((width, 4)) * 0.1, rng.standard_normal((4, width))
+    weight = session.pristine(dora).astype(np.float64)
+    magnitude = np.linalg.norm(weight, axis=1, keepdims=True) * rng.uniform(0.8, 1.2, (width, 1))
+    w1, w2 = rng.standard_normal((6, 6)) * 0.1, rng.standard_normal((width // 6, width // 6))
+    diff, bias = rng.standard_normal((width, width)) * 0.1, rng.standard_normal(width) * 0.1
+    merged = weight + up @ down
+    wanted = {
+        dora: magnitude * merged / np.linalg.norm(merged, axis=1, keepdims=True) - weight,
+        lokr: np.kron(w1, w2), whole: diff, f"{whole}.bias": bias,
+    }
+    tensors = {
+        f"{dora}.lora_A.weight": down, f"{dora}.lora_B.weight": up, f"{dora}.dora_scale": magnitude,
+        f"{lokr}.lokr_w1": w1, f"{lokr}.lokr_w2": w2, f"{whole}.diff": diff, f"{whole}.diff_b": bias,
+    }
+    paths = []
+    for name in ("dora", "rest"):
+        paths.append(tmp_path / f"{name}.safetensors")
+        save_file({f"diffusion_model.{key}": value.astype(np.float32) for key, value in tensors.items()
+                   if key.startswith(dora) == (name == "dora")}, paths[-1])
+    report = admit(session, candidate(*map(use, paths)))
+    assert report.modules == 4
+    for label, delta in wanted.items():
+        found = session.weights(label).astype(np.float64) - session.pristine(label)
+        room = 1e-5 if dtype == "float32" else 2.0**-8
+        scale = np.abs(session.pristine(label)) + np.abs(delta) + 1e-2
+        assert float((np.abs(found - delta) / scale).max()) < room, label
+    assert session.touched() == tuple(sorted(wanted))
