@@ -15,7 +15,7 @@ from whichlora.cli.output import answer_console, emit_json, guarded, progress_co
 @guarded
 def command(
     folder: Annotated[Path, typer.Argument(help="The project folder.")],
-    rater: Annotated[str, typer.Option("--rater", help="Your name as a voter; the page asks when it is left out.")] = "",
+    rater: Annotated[str, typer.Option("--rater", help="Your name as a voter; left out, the page asks.")] = "",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the link, open no browser.")] = False,
     export: Annotated[Path | None, typer.Option("--export", help="Write all votes as a table, then leave.")] = None,

@@ -67,7 +67,8 @@ def counted(board: Board, votes: Sequence[PairVote], question: Question) -> list
     """Votes on a question that compare two contestants of the board; skipped ones are left out."""
     return [
         vote for vote in votes
-        if vote.question == question and vote.answer in _CODES and vote.left in board.where and vote.right in board.where
+        if vote.question == question and vote.answer in _CODES
+        and vote.left in board.where and vote.right in board.where
         and board.where[vote.left][0] != board.where[vote.right][0]
     ]
 

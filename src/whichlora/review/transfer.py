@@ -1,4 +1,4 @@
-"""Votes as a CSV table and back, so that people on other machines can vote too. Bringing the same file twice is safe."""
+"""Votes as a CSV table and back, so that people on other machines can vote too. Importing a file twice is safe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whichlora.review.votes import Extremes, PairVote, Rating, Vote, from_row, t
 from whichlora.store import VoteRow
 from whichlora.types import Plan
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "id", "rater", "at", "kind", "question", "answer", "left_candidate", "right_candidate", "left_cell", "right_cell",
     "why", "chance", "repeats", "seconds", "candidate", "cell", "identity", "edit", "marks", "note", "drawn",
     "cells", "best", "worst", "case", "seed", "undoes",
@@ -36,8 +36,8 @@ def write_csv(plan: Plan, votes: Sequence[Vote]) -> str:
         if isinstance(vote, PairVote):
             fields["left_cell"], fields["right_cell"] = fields.pop("left"), fields.pop("right")
             shown = vote.left
-            told = {f"{side}_candidate": cells[cell].candidate for side, cell in (("left", vote.left), ("right", vote.right))
-                    if cell in cells}
+            sides = (("left", vote.left), ("right", vote.right))
+            told = {f"{side}_candidate": cells[cell].candidate for side, cell in sides if cell in cells}
         elif isinstance(vote, Rating):
             shown = vote.cell
             told = {"candidate": cells[shown].candidate} if shown in cells else {}
@@ -130,7 +130,7 @@ def _check_cells(vote: Vote, cells: set[str], number: int) -> None:
 
 def _row(line: dict[str, Any]) -> VoteRow:
     """One line of the table as a stored row."""
-    text = {name: _bare(value or "") for name, value in line.items() if isinstance(name, str) and isinstance(value, str)}
+    text = {name: _bare(value) for name, value in line.items() if isinstance(name, str) and isinstance(value, str)}
     kind = text["kind"]
     body: dict[str, Any]
     if not 8 <= len(text["id"]) <= 64 or len(text["at"]) > 40:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Literal
 
 from whichlora.errors import UserError
 from whichlora.store import VoteRow
-from whichlora.types import Gate, Score
 
 Question = Literal["identity", "edit", "defect"]
 Answer = Literal["left", "right", "tie", "both-bad", "skip"]
@@ -29,9 +28,6 @@ QUESTIONS: dict[Question, str] = {
 ANSWERS: tuple[Answer, ...] = ("left", "right", "tie", "both-bad", "skip")
 MAX_NOTE = 2000
 MAX_MARKS = 50
-GOOD_RATING = 4
-"""A rating from here on (of 5) counts as 'kept' or 'done' wherever a yes or no is needed."""
-METRICS: dict[str, Gate] = {"identity": "identity", "edit": "edit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +111,7 @@ def new_id() -> str:
 
 def now() -> str:
     """The present time as votes carry it."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def to_row(vote: Vote) -> VoteRow:
@@ -224,21 +220,3 @@ def standing(votes: Iterable[Vote]) -> Standing:
         tuple(vote for vote in kept if isinstance(vote, PairVote)), tuple(ratings.values()), tuple(extremes.values()),
         tuple(dict.fromkeys(vote.rater for vote in kept)), gone,
     )
-
-
-def as_scores(votes: Iterable[Vote]) -> list[Score]:
-    """Single ratings that stand, as scores with a rater: 'human/identity', 'human/edit' and 'human/artefacts'.
-
-    They inform and gate nothing: who may overrule a metric is for the reader of the report to say.
-    """
-    found: list[Score] = []
-    for rating in standing(votes).ratings:
-        detail: Mapping[str, Any] = {"at": rating.at, "drawn": rating.drawn, "note": rating.note}
-        for name, value in (("identity", rating.identity), ("edit", rating.edit)):
-            if value is not None:
-                found.append(Score(rating.cell, f"human/{name}", 1, float(value), "", value >= GOOD_RATING, None,
-                                   rating.rater, detail))
-        marks = [list(mark) for mark in rating.marks]
-        found.append(Score(rating.cell, "human/artefacts", 1, float(len(marks)), "", None, None, rating.rater,
-                           {**detail, "marks": marks}))
-    return found

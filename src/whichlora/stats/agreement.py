@@ -74,7 +74,9 @@ def _distance(answers: Floats, totals: Floats, level: Level) -> Floats:
     return (middle[:, None] - middle[None, :]) ** 2
 
 
-def alpha_interval(ratings: ArrayLike, photos: ArrayLike, level: Level = "ordinal", draws: int = 400, seed: int = 0) -> Figure:
+def alpha_interval(
+    ratings: ArrayLike, photos: ArrayLike, level: Level = "ordinal", draws: int = 400, seed: int = 0
+) -> Figure:
     """Krippendorff's α with an interval from resampling photographs.
 
     Args:
@@ -154,11 +156,13 @@ def clustered_tau(values: ArrayLike, ratings: ArrayLike, photos: ArrayLike) -> F
 def _tau(values: Floats, ratings: Floats) -> float | None:
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(ratings) == 0:
         return None
-    found = float(kendalltau(values, ratings).statistic)
+    found = float(kendalltau(values, ratings)[0])  # pyright: ignore[reportArgumentType]
     return found if np.isfinite(found) else None
 
 
-def _jackknife(statistic: Callable[[NDArray[np.bool_]], float | None], photos: NDArray[np.generic], units: int) -> Figure:
+def _jackknife(
+    statistic: Callable[[NDArray[np.bool_]], float | None], photos: NDArray[np.generic], units: int
+) -> Figure:
     """Interval of a statistic in −1 to 1 by leaving out one photograph at a time."""
     names, codes = np.unique(photos, return_inverse=True)
     value = statistic(np.ones(units, dtype=bool)) if units else None

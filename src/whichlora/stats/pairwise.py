@@ -25,6 +25,8 @@ SIDE_SD = 0.5
 """Prior spread of the side bias in logits."""
 TIE_SD = 2.0
 """Prior spread of the logarithm of the tie parameter."""
+ENOUGH_VOTES = 12
+"""Votes before which nothing is said about how many more are needed."""
 _STEPS = 60
 
 
@@ -84,7 +86,8 @@ class Strengths:
 
 
 def fit_strengths(
-    items: int, left: ArrayLike, right: ArrayLike, outcome: ArrayLike, photo: ArrayLike, *, prior_sd: float | None = PRIOR_SD,
+    items: int, left: ArrayLike, right: ArrayLike, outcome: ArrayLike, photo: ArrayLike,
+    *, prior_sd: float | None = PRIOR_SD,
 ) -> Strengths:
     """Fit Davidson's extension of the Bradley–Terry model with a side bias.
 
@@ -206,8 +209,10 @@ def probability_best(strengths: Strengths, rng: np.random.Generator, draws: int 
 
 
 def top_two_pairs(best: ArrayLike) -> Floats:
-    """Probability of each unordered pair under top-two sampling: a leader by its chance to be best, then a rival by
-    the same chance among the others. Source: Russo (2020), Operations Research 68, 1625–1647, with β = ½ by symmetry.
+    """Probability of each unordered pair under top-two sampling.
+
+    A leader is drawn by its chance to be best, then a rival by the same chance among the others. Source: Russo (2020),
+    Operations Research 68, 1625–1647, with β = ½ by symmetry.
 
     Args:
         best: Probability of each item to be the strongest, shape (M,), M ≥ 2.
@@ -223,7 +228,9 @@ def top_two_pairs(best: ArrayLike) -> Floats:
     return pairs / pairs.sum()
 
 
-def votes_until_separate(strengths: Strengths, share: float = 0.7, confidence: float = 0.95) -> tuple[int, int, int | None]:
+def votes_until_separate(
+    strengths: Strengths, share: float = 0.7, confidence: float = 0.95
+) -> tuple[int, int, int | None]:
     """The two leaders, and about how many more votes separate them if they stay as far apart as they look now.
 
     Args:
@@ -238,12 +245,12 @@ def votes_until_separate(strengths: Strengths, share: float = 0.7, confidence: f
     first, second = int(order[0]), int(order[1])
     gap = float(strengths.theta[first] - strengths.theta[second])
     contrast = strengths.contrast(first, second)
-    if strengths.votes and contrast.low > 0:
+    if strengths.votes >= ENOUGH_VOTES and contrast.low > 0:
         return first, second, 0
     pick = np.zeros(len(strengths.theta))
     pick[first], pick[second] = 1.0, -1.0
     variance = max(float(pick @ strengths.clustered @ pick), float(pick @ strengths.model @ pick))
-    if strengths.votes < 5 or gap < 0.05:
+    if strengths.votes < ENOUGH_VOTES or gap < 0.05:
         return first, second, None
     quantile = float(norm.ppf(0.5 + confidence / 2))
     p = 1 / (1 + strengths.tie / (np.exp(gap / 2) + np.exp(-gap / 2))) if strengths.tie else 1.0

@@ -37,7 +37,8 @@ class BlindPages:
             "/api/session": ("POST", self.open_session), "/api/invite": ("POST", self.invite),
             "/api/state": ("GET", self.state), "/api/pair": ("GET", self.pair), "/api/vote": ("POST", self.vote),
             "/api/undo": ("POST", self.undo), "/api/rating": ("GET", self.rating), "/api/rate": ("POST", self.rate),
-            "/api/lineup": ("GET", self.line_up), "/api/pick": ("POST", self.pick), "/api/pass": ("POST", self.pass_over),
+            "/api/lineup": ("GET", self.line_up), "/api/pick": ("POST", self.pick),
+            "/api/pass": ("POST", self.pass_over),
         }
         return [Route(path, endpoint(function), methods=[method]) for path, (method, function) in table.items()]
 
@@ -172,7 +173,8 @@ class BlindPages:
             self.desk.refresh()
             task = self.desk.extremes_task(rater)
             done = sum(vote.rater == rater for vote in self.desk.standing().extremes)
-            return {"task": self._task(session, task) if task else None, "mine": done, "of": len(self.desk.board.places)}
+            shown = self._task(session, task) if task else None
+            return {"task": shown, "mine": done, "of": len(self.desk.board.places)}
 
         return JSONResponse(await self._do(work))
 

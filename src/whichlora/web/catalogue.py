@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from whichlora.analysis.cells import judge
 from whichlora.errors import UserError
 from whichlora.metrics.stage import scoring_context
-from whichlora.review.votes import GOOD_RATING, Rating, from_row, standing
+from whichlora.review.votes import Rating, from_row, standing
 from whichlora.store import Store
+from whichlora.store.votes import GOOD_RATING
 from whichlora.types import Generation, Plan, Score, instruction
 
 AXES = ("candidate", "case", "seed")
@@ -28,7 +29,7 @@ class Sheet:
 
     generations: Mapping[str, Generation]
     scores: Mapping[str, list[Score]]
-    """Cell id → scores, votes included."""
+    """Cell id → scores of machines."""
     passed: Mapping[str, bool | None]
     """Cell id → did it pass every gate."""
     faults: Mapping[str, tuple[str, ...]]
@@ -89,10 +90,11 @@ class Catalogue:
     def _read(self, revision: int) -> Sheet:
         generations = self._store.generations()
         known = {cell.id for cell in self.plan.cells}
-        machine = [s for s in self._store.scores(context=self._context) if s.cell in known
-                   and not s.metric.startswith("truth/")]
+        told = [s for s in self._store.scores(context=self._context) if s.cell in known
+                and not s.metric.startswith("truth/")]
+        machine = [score for score in told if not score.rater]
         votes = standing(vote for row in self._store.votes() if (vote := from_row(row)) is not None)
-        verdicts = judge(self.plan.cells, self.cases, generations, machine)
+        verdicts = judge(self.plan.cells, self.cases, generations, told)
         passed = {verdict.cell.id: verdict.passed for verdict in verdicts}
         faults = {verdict.cell.id: verdict.faults for verdict in verdicts if verdict.faults}
         scores: dict[str, list[Score]] = {}

@@ -22,7 +22,7 @@ class Pictures:
 
     def __init__(self, store: Store, plan: Plan, folder: Path) -> None:
         self._images = store.images
-        self._sources = {source.id: (folder / source.path, source.width_px, source.height_px) for source in plan.sources}
+        self._sources = {item.id: (folder / item.path, item.width_px, item.height_px) for item in plan.sources}
         self._sizes: dict[str, tuple[int, int]] = {}
         self.encoder = Encoder()
 
@@ -66,4 +66,4 @@ class Pictures:
         showing = Showing(path, size=size)
         key = veil.fresh(showing) if blind else veil.steady(showing)
         shown = size or (width, height)
-        return {"url": f"/image/{key}", "w": shown[0], "h": shown[1], "resized": size is not None and size != (width, height)}
+        return {"url": f"/image/{key}", "w": shown[0], "h": shown[1], "resized": shown != (width, height)}

@@ -88,7 +88,9 @@ class ViewerPages:
                 raise UserError("Nothing is planned there.")
             sheet, plan = self.catalogue.sheet, self.catalogue.plan
             made, case = sheet.generations.get(cell), plan.cases[place[1]]
-            shown = self.pictures.generated(veil, made, blind=False) if made and made.image else {"url": "", "w": 0, "h": 0}
+            shown: dict[str, Any] = {"url": "", "w": 0, "h": 0}
+            if made and made.image:
+                shown = self.pictures.generated(veil, made, blind=False)
             like = (shown["w"], shown["h"])
             regions = [box for score in sheet.scores.get(cell, ()) for box in score.detail.get("regions", ())]
             return {

@@ -114,7 +114,7 @@
   function outlookWords(data) {
     if (data.separated && data.votes > 0) return "The top two are separate: you may stop here.";
     if (data.left) return "About " + data.left + (data.left === 1 ? " vote" : " votes") + " left until the top two separate.";
-    if (data.votes < 5) return "A few votes, then you see how many are left.";
+    if (data.votes < 12) return "After about a dozen votes you see how many are left.";
     return "The top two look alike so far.";
   }
 

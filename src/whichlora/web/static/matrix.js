@@ -135,7 +135,7 @@
         const head = element("div", "head", label(axis, at));
         const more = now.axes[axis][at];
         head.title = more.prompt ? more.label + ": “" + more.prompt + "”" : more.label;
-        if (more.role && more.role !== "candidate") head.append(element("span", "quiet", " " + more.role));
+        if (more.role && more.role !== "candidate" && more.role !== more.label) head.append(element("span", "quiet", " " + more.role));
         if (side_) head.style.top = at * cell + "px";
         else head.style.left = side + at * cell + "px";
         root.append(head);
