@@ -95,7 +95,8 @@
       const view = this.root.querySelector(".view");
       const last = this.panes[this.panes.length - 1];
       if (!view || !last || !last.w) return 0;
-      return Math.min(view.clientWidth / last.w, view.clientHeight / last.h);
+      const box = view.getBoundingClientRect();
+      return Math.min(box.width / last.w, box.height / last.h);
     }
 
     apply() {
