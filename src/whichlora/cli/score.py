@@ -92,10 +92,10 @@ def _project(folder: Path) -> list[dict[str, Any]]:
         cells = {cell.id: cell for cell in plan.cells}
         return [
             {
-                "path": str(store.images.path(generations[cell.id].image)), "case": cell.case, "seed": cell.seed,
+                "path": str(store.images.path(image)), "case": cell.case, "seed": cell.seed,
                 "candidate": cell.candidate, **_summary(rows.get(cell.id, [])),
             }
-            for cell in cells.values() if cell.id in generations and generations[cell.id].image
+            for cell in cells.values() if cell.id in generations and (image := generations[cell.id].image)
         ]
 
 

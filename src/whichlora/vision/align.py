@@ -91,7 +91,8 @@ def _features(picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32
         mode = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         grey = cv2.resize(grey, size, interpolation=mode)
     grey = cv2.createCLAHE(2.0, (8, 8)).apply(grey)
-    sift: Any = cv2.SIFT_create(nfeatures=MAX_FEATURES, contrastThreshold=0.02)
+    create: Any = cv2.SIFT_create  # pyright: ignore[reportAttributeAccessIssue] - absent from OpenCV's stubs
+    sift = create(nfeatures=MAX_FEATURES, contrastThreshold=0.02)
     points, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None or len(points) < MIN_INLIERS:
         return None

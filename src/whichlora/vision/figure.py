@@ -95,7 +95,7 @@ def read(picture: Picture) -> Reading:
         yaw_sure=math.hypot(sine, cosine),
         pitch_deg=float(raw["pitch"].reshape(-1)[0]) * to_degrees,
         zoom=float(raw["zoom"].reshape(-1)[0]) if "zoom" in raw else 1.0,
-        present=_chance(raw["figure_present"]) if "figure_present" in raw else 1.0,
+        present=min(1.0, max(0.0, float(raw["figure_present"].reshape(-1)[0]))) if "figure_present" in raw else 1.0,
         classes={name: _chances(name, raw[name]) for name in CLASS_OUTPUTS if name in raw},
         colours={name: _colour(raw[name]) for name in COLOUR_OUTPUTS if name in raw},
     )

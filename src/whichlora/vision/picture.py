@@ -58,7 +58,7 @@ def open_with_text(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> tuple[P
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_size(path, image.size, max_pixels)
-            text = {key: value for key, value in image.info.items() if isinstance(value, str)}
+            text = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
             upright = ImageOps.exif_transpose(image)
             return _flatten(upright), text
     except PhotoError:

@@ -46,9 +46,9 @@ def _peak(spectrum: NDArray[np.float64], row: int, col: int) -> float:
     offsets = [step for step in range(-NEIGHBOURS, NEIGHBOURS + 1) if abs(step) > 1]
     around: list[float] = []
     if col:
-        around += [spectrum[row % height, (col + step) % width] for step in offsets]
+        around += [float(spectrum[row % height, (col + step) % width]) for step in offsets]
     if row:
-        around += [spectrum[(row + step) % height, col % width] for step in offsets]
+        around += [float(spectrum[(row + step) % height, col % width]) for step in offsets]
     return float(spectrum[row % height, col % width] - 2 * np.median(around))
 
 

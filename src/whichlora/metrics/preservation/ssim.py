@@ -22,7 +22,8 @@ def ssim_map(a: Picture, b: Picture) -> NDArray[np.float64]:
     import cv2
 
     def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT_101))
+        smooth = cv2.GaussianBlur(values, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT_101)
+        return np.asarray(smooth, dtype=np.float64)
 
     x, y = a.astype(np.float64), b.astype(np.float64)
     mx, my = mean(x), mean(y)
