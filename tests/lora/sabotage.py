@@ -68,6 +68,13 @@ def poke(key: str, value: float) -> Callable[[dict], dict]:
     return change
 
 
+def _cancelling() -> dict:
+    """Rows of A that add up to nothing but rounding, under equal columns of B."""
+    rng = np.random.default_rng(4)
+    first, second = rng.normal(size=(2, 24)).astype(np.float32)
+    return {DOWN: np.stack([first, second, -(first + second)]), UP: np.repeat(rng.normal(size=(24, 1)), 3, axis=1)}
+
+
 # ------------------------------------------------------------- names
 spoil("wrong prefix unet.", "unmatched", renamed(lambda key: key.replace("transformer.", "unet.", 1)))
 spoil("wrong prefix model.", "unmatched", renamed(lambda key: key.replace("transformer.", "model.", 1)))
@@ -140,10 +147,13 @@ spoil("empty alpha", "single number", lambda t: {**t, ALPHA: np.ones(0)}, "kohya
 # ------------------------------------------------------------- values
 spoil("lora_B all zero", "exactly zero", times("lora_B", 0.0))
 spoil("lora_A all zero", "exactly zero", times("lora_A", 0.0))
+spoil("alpha in two spellings", "second time", lambda t: {
+    **t, ALPHA.replace(".alpha", ".default.alpha"): np.asarray(8.0)}, "kohya")
 spoil("alpha zero", "exactly zero", times("alpha", 0.0), "kohya")
 spoil("B and A never meet", "exactly zero", lambda t: {
     key: value * (np.arange(4)[:, None] < 2) if "lora_A" in key else value * (np.arange(4) >= 2)
     for key, value in t.items()})
+spoil("B times A is rounding noise", "exactly zero", lambda t: _cancelling())
 spoil("one NaN", "not finite", poke(DOWN, np.nan))
 spoil("one infinity", "not finite", poke(UP, -np.inf))
 spoil("all NaN", "not finite", times("lora_A", np.nan))
@@ -184,6 +194,8 @@ spoil("kohya DoRA without its magnitudes", "DoRA without", dict, "kohya",
 spoil("one magnitude missing", "without all its magnitudes", _with_magnitudes(without(f"{Q}.lora_magnitude")))
 spoil("magnitudes of the wrong length", "magnitudes", _with_magnitudes(
     put(**{f"transformer.{Q}.lora_magnitude_vector": np.ones(23)})))
+spoil("magnitudes in two spellings", "second time", _with_magnitudes(
+    put(**{f"transformer.{Q}.dora_scale": np.ones((24, 1))})))
 spoil("magnitudes all zero", "magnitudes", _with_magnitudes(times("magnitude", 0.0)))
 spoil("magnitude NaN", "not finite", _with_magnitudes(times("magnitude", np.nan)))
 spoil("magnitudes without matrices", "no matrices", _with_magnitudes(

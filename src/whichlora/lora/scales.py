@@ -126,16 +126,16 @@ class Strength:
 
 
 def strength(
-    module: str, rank: int, alpha_in_file: float | None, record: PeftRecord | None, *, both_full: bool = False,
+    module: str, rank: int, alpha_in_file: float | None, record: PeftRecord | None,
 ) -> Strength:
     """Work out one module's scale.
 
     Args:
         module: Canonical module path.
-        rank: Its inner dimension; 0 where it has none.
+        rank: Its inner dimension; 0 where it has none, as in a Kronecker module of two whole factors, for which
+            LyCORIS ignores alpha.
         alpha_in_file: Value of its alpha tensor, or None.
         record: PEFT's record, or None.
-        both_full: A Kronecker module without any low-rank factor: LyCORIS ignores alpha there.
 
     Returns:
         The strength; on a contradiction with the reason in `problem`.
@@ -144,7 +144,7 @@ def strength(
         return Strength(None, 1.0, f"The alpha of '{module}' is {alpha_in_file}, which is not a finite number.")
     if alpha_in_file is not None and alpha_in_file < 0:
         return Strength(alpha_in_file, 1.0, f"The alpha of '{module}' is negative ({alpha_in_file:g}).")
-    stated = None if alpha_in_file is None else _scale(alpha_in_file, rank, False, both_full)
+    stated = None if alpha_in_file is None else _scale(alpha_in_file, rank, False)
     if record is None or record.alpha is None:
         return Strength(alpha_in_file, 1.0 if stated is None else stated)
     expected = _pattern(record.ranks, module, record.rank)
@@ -155,7 +155,7 @@ def strength(
     alpha = _pattern(record.alphas, module, record.alpha)
     if alpha is None or not math.isfinite(alpha) or alpha < 0:
         return Strength(alpha, 1.0, f"{record.source} gives '{module}' the alpha {alpha}, which makes no sense.")
-    recorded = _scale(alpha, rank or (expected or 0), record.stabilised, False)
+    recorded = _scale(alpha, rank or (expected or 0), record.stabilised)
     if stated is not None and not math.isclose(stated, recorded, rel_tol=1e-3):
         return Strength(alpha, 1.0, (
             f"Its strength is stated twice and differs: the alpha tensor of '{module}' gives {stated:g}, "
@@ -164,8 +164,8 @@ def strength(
     return Strength(alpha, recorded)
 
 
-def _scale(alpha: float, rank: int, stabilised: bool, both_full: bool) -> float:
-    if not rank or both_full:
+def _scale(alpha: float, rank: int, stabilised: bool) -> float:
+    if not rank:
         return 1.0
     return alpha / math.sqrt(rank) if stabilised else alpha / rank
 

@@ -145,11 +145,10 @@ class _Builder:
 
     def _change(self, module: str, parameter: str, kind: str, tensors: dict[str, Entry]) -> Adapted:
         rank, shape = measure(kind, tensors)
-        full = kind == "lokr" and not {"lokr_w1_b", "lokr_w2_b"} & tensors.keys()
         found = Strength(None, 1.0)
         if "up_bias" in tensors or kind not in ("diff", "bias"):
             rank_for_scale = tensors["down"].shape[0] if tensors.get("down") and tensors["down"].shape else rank
-            found = strength(module, rank_for_scale, self._alpha(tensors), self.record, both_full=full)
+            found = strength(module, rank_for_scale, self._alpha(tensors), self.record)
         if found.problem:
             self.strengths.append(found.problem)
         kept = {role: entry for role, entry in tensors.items() if not (kind == "bias" and role == "down")}
