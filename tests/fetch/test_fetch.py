@@ -17,10 +17,11 @@ from whichlora.fetch import cache as layout
 from whichlora.fetch.cache import check_disk
 from whichlora.fetch.digests import DigestBook
 from whichlora.fetch.download import download
-from whichlora.fetch.planning import Planner, Request, from_project, local_name, read_request
+from whichlora.fetch.planning import Planner, Request, from_project, read_request
 from whichlora.fetch.reuse import partial_path
-from whichlora.fetch.wanted import Reference, list_repository, lora_file, parse_reference
+from whichlora.fetch.wanted import list_repository, lora_file
 from whichlora.survey.hubclient import HubClient
+from whichlora.survey.names import Reference, local_name, parse_reference
 from whichlora.survey.places import FoundFile
 
 BASE = "Qwen/Qwen-Image-Edit-2509"
@@ -478,3 +479,34 @@ def test_killed_in_the_middle_goes_on(tmp_path):
         second = [sent for _, _, span, sent in hub.log if span == f"bytes={kept}-"]
         assert second == [size - kept]
         assert Path(answer(done)["items"][0]["path"]).stat().st_size == size
+
+
+def test_what_fetch_puts_into_a_project_is_what_plan_finds(hub, cache, tmp_path):
+    """A suite may name a LoRA as OWNER/NAME:FILE; plan looks for it under the name that fetch gives it."""
+    from whichlora.errors import UserError as Missing
+    from whichlora.plan.candidates import LoraFolder, parse_stack
+
+    folder = LoraFolder((tmp_path / "loras",))
+    text = "a/one:镜头 转换.safetensors:0.8"
+    with pytest.raises(Missing, match="not found") as caught:
+        parse_stack(text, folder)
+    assert "whichlora fetch" in caught.value.fix
+    wanted, client = the_file()
+    layout.link_into(tmp_path / "loras", download(wanted, cache, client), local_name("a/one", wanted.file))
+    (use,) = parse_stack(text, folder)
+    assert (use.weight, use.sha256) == (0.8, wanted.sha256)
+
+
+def test_a_saved_survey_is_fetched_by_its_must_list(hub, tmp_path):
+    entries = [
+        {"repo_id": "a/one", "file": "镜头 转换.safetensors", "list": "must"},
+        {"repo_id": "a/two", "file": None, "list": "must"}, {"repo_id": "a/three", "file": "x", "list": "skip"},
+    ]
+    saved = tmp_path / "survey.json"
+    saved.write_text(json.dumps({"schema": "whichlora.survey/1", "entries": entries}), encoding="utf-8")
+    request = read_request([str(saved)])
+    assert request.references == (Reference("a/one", "镜头 转换.safetensors"),)
+    assert "a/two" in request.notes[0]
+    saved.write_text('{"schema": "another/1", "entries": []}', encoding="utf-8")
+    with pytest.raises(UserError, match="not a saved survey"):
+        read_request([str(saved)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,9 +51,14 @@ def command(
     check_disk(cache, plan.missing_bytes)
     if plan.missing_bytes and not (yes or json or not sys.stdin.isatty()):
         typer.confirm(f"Fetch {plan.missing_bytes / 1e9:.2f} GB?", abort=True, err=True)
-    arrived = _fetch(plan, cache, client)
     folder = into or (request.project / "loras" if request.project is not None else None)
-    linked = _link(plan, arrived, folder)
+    linked: dict[int, Path] = {}
+    arrived: dict[int, Path] = {}
+    # Each file is usable as soon as it is here: a run may begin while the rest comes.
+    for index, path in _fetch(plan, cache, client):
+        arrived[index] = path
+        if folder is not None and plan.items[index].wanted.part == "lora":
+            linked[index] = _link(plan.items[index], path, folder)
     if json:
         emit_json("whichlora.fetch/1", _document(plan, arrived, cache, dry_run=False, linked=linked))
     else:
@@ -91,20 +97,22 @@ def _transformer_for_machine() -> str:
     return profile.name
 
 
-def _fetch(plan: FetchPlan, cache: Path, client: HubClient) -> dict[int, Path]:
-    """Fetch what is missing, a few files at a time; the first failure stops what has not begun."""
+def _fetch(plan: FetchPlan, cache: Path, client: HubClient) -> Iterator[tuple[int, Path]]:
+    """Yield what is here, then what arrives, a few files at a time; a failure stops what has not begun."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from whichlora.fetch.download import download
 
     missing = [(index, item) for index, item in enumerate(plan.items) if item.path is None]
-    arrived = {index: item.path for index, item in enumerate(plan.items) if item.path is not None}
+    yield from ((index, item.path) for index, item in enumerate(plan.items) if item.path is not None)
     if not missing:
-        return arrived
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                TimeRemainingColumn())
     total = sum(item.wanted.size_bytes for _, item in missing)
-    with Progress(*columns, console=progress_console, transient=True) as bar, ThreadPoolExecutor(_WORKERS) as pool:
+    quiet = not progress_console.is_terminal
+    bar = Progress(*columns, console=progress_console, transient=True, disable=quiet)
+    with bar, ThreadPoolExecutor(_WORKERS) as pool:
         task = bar.add_task(f"fetching {len(missing)} files", total=total)
 
         def tell(count: int) -> None:
@@ -113,25 +121,19 @@ def _fetch(plan: FetchPlan, cache: Path, client: HubClient) -> dict[int, Path]:
         jobs = {pool.submit(download, item.wanted, cache, client, tell): index for index, item in missing}
         try:
             for job in as_completed(jobs):
-                arrived[jobs[job]] = job.result()
+                yield jobs[job], job.result()
         except BaseException:
             for job in jobs:
                 job.cancel()
             raise
-    return arrived
 
 
-def _link(plan: FetchPlan, arrived: dict[int, Path], folder: Path | None) -> dict[int, Path]:
-    """Make LoRA files available in a folder under ASCII names."""
-    if folder is None:
-        return {}
+def _link(item: Item, path: Path, folder: Path) -> Path:
+    """Make a LoRA file available in a folder under its ASCII name."""
     from whichlora.fetch.cache import link_into
-    from whichlora.fetch.planning import local_name
+    from whichlora.survey.names import local_name
 
-    return {
-        index: link_into(folder, arrived[index], local_name(item.wanted.repo_id, item.wanted.file))
-        for index, item in enumerate(plan.items) if item.wanted.part == "lora" and index in arrived
-    }
+    return link_into(folder, path, local_name(item.wanted.repo_id, item.wanted.file))
 
 
 def _state(item: Item) -> str:

@@ -25,6 +25,7 @@ def command(
         Path | None,
         typer.Option("--local", help="Survey files on this disk instead: a folder, ComfyUI, extra_model_paths.yaml."),
     ] = None,
+    here: Annotated[bool, typer.Option("--here", help="Survey ComfyUI's folders and the Hub's cache.")] = False,
     shortlist: Annotated[int, typer.Option("--shortlist", help="Most repositories to look at closely.", min=1)] = 40,
     show: Annotated[str, typer.Option("--list", help="Rows to show: must, should, skip or all.")] = "should",
     save: Annotated[Path | None, typer.Option("--save", help="Write the JSON document to a file.")] = None,
@@ -37,14 +38,18 @@ def command(
 
     if show not in {"must", "should", "skip", "all"}:
         raise UnknownNameError("list", show, ("must", "should", "skip", "all"))
-    items, origin, facts = _collect(base, offline, local, shortlist)
+    if here or local is not None:
+        items, origin, facts = _collect_local(base, local, usual=here)
+    else:
+        items, origin, facts = _collect(base, offline, shortlist)
     document = {**to_data(items, base), **facts}
     if save is not None:
         _write(save, _json_text(document))
     if markdown is not None:
         from whichlora.survey.document import to_markdown
 
-        _write(markdown, to_markdown(items, base, origin=origin, command=_command(base, offline, local)))
+        place = local or (Path() if here else None)
+        _write(markdown, to_markdown(items, base, origin=origin, command=_command(base, offline, place)))
     if json:
         emit_json("whichlora.survey/1", document)
         return
@@ -57,15 +62,13 @@ def command(
 
 
 def _collect(
-    base: str, offline: bool, local: Path | None, shortlist: int
+    base: str, offline: bool, shortlist: int
 ) -> tuple[Sequence[Assessed], str, dict[str, Any]]:
     """Entries, a sentence on where they come from, and what it cost."""
     from whichlora.survey import catalog
     from whichlora.survey.document import offline_origin
     from whichlora.survey.lists import assess
 
-    if local is not None:
-        return _collect_local(base, local)
     if offline:
         return assess(catalog.load(), base), offline_origin(), {"origin": "catalogue", "warnings": []}
     from whichlora.survey.hub import survey_hub
@@ -84,15 +87,15 @@ def _collect(
     return result.assessed, origin, facts
 
 
-def _collect_local(base: str, local: Path) -> tuple[Sequence[Assessed], str, dict[str, Any]]:
+def _collect_local(base: str, local: Path | None, *, usual: bool) -> tuple[Sequence[Assessed], str, dict[str, Any]]:
     from whichlora.errors import UserError
     from whichlora.survey.lists import assess
     from whichlora.survey.local import survey_local
     from whichlora.survey.places import discover
 
-    if not local.exists():
+    if local is not None and not local.exists():
         raise UserError(f"There is no folder '{local}'.", fix="Give a folder of LoRA files, or a ComfyUI folder.")
-    places = discover(local)
+    places = discover(local, usual=usual)
     with _bar("reading headers") as tell:
         entries = survey_local(places, tell)
     facts = {"origin": "local", "warnings": list(places.problems)}
@@ -106,7 +109,8 @@ class _bar:  # noqa: N801 - used as a function
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=progress_console, transient=True)
+        quiet = not progress_console.is_terminal
+        self._progress = Progress(*columns, console=progress_console, transient=True, disable=quiet)
         self._label = label
         self._task: Any = None
 
@@ -174,7 +178,7 @@ def _command(base: str, offline: bool, local: Path | None) -> str:
     """The command that writes the document again, without paths of this machine."""
     words = ["whichlora survey"]
     words += ["--offline"] if offline and local is None else []
-    words += ["--local DIR"] if local is not None else []
+    words += ["--here" if local == Path() else "--local DIR"] if local is not None else []
     words += [f"--base {base}"] if base != _BASE else []
     if offline and local is None and base == _BASE:
         return DOCUMENT_COMMAND

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +15,10 @@ from typing import Any
 from whichlora.errors import RefusedError, UserError, WhichloraError
 from whichlora.fetch.digests import DigestBook
 from whichlora.fetch.reuse import Item, look_up
-from whichlora.fetch.wanted import (
-    Listing,
-    Reference,
-    Wanted,
-    base_parts,
-    list_repository,
-    lora_file,
-    parse_reference,
-)
+from whichlora.fetch.wanted import Listing, Wanted, base_parts, list_repository, lora_file
 from whichlora.survey.hubclient import HubClient
+from whichlora.survey.names import Reference, name_in_project, parse_reference
 from whichlora.survey.places import FoundFile
-from whichlora.survey.text import stem
 
 TRANSFORMERS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     # base → kind → (repository, file) of a transformer that stands in for the base's own 40.9 GB
@@ -48,6 +39,8 @@ class Request:
     """Repositories on the Hub; a base is told from a LoRA by its file list."""
     project: Path | None = None
     """Project folder, whose loras/ receives the LoRA files."""
+    notes: tuple[str, ...] = ()
+    """What was left out of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +107,7 @@ class Planner:
             UserError: Something does not exist, is not clear, or is closed to this user.
             HubError: The Hub failed.
         """
+        self._notes.extend(request.notes)
         items: list[Item] = []
         choices: list[Choice] = []
         locations: list[str] = []
@@ -214,6 +208,7 @@ def read_request(words: Sequence[str]) -> Request:
         UserError: A word is none of them.
     """
     references: list[Reference] = []
+    notes: list[str] = []
     project: Path | None = None
     for word in words:
         path = Path(word)
@@ -221,7 +216,10 @@ def read_request(words: Sequence[str]) -> Request:
             project = path
             references += from_project(path)
         elif path.is_file() and path.suffix.lower() == ".json":
-            references += from_survey(path)
+            named, unnamed = from_survey(path)
+            references += named
+            if unnamed:
+                notes.append(f"The survey names no single file of {', '.join(unnamed)}: fetch these one by one.")
         elif path.is_file():
             raise UserError(f"'{word}' is on this disk already.", fix="See what is in it with: whichlora inspect FILE")
         elif (reference := parse_reference(word)) is not None:
@@ -230,7 +228,7 @@ def read_request(words: Sequence[str]) -> Request:
             raise UserError(
                 f"'{word}' is neither a project folder, a saved survey (.json), nor OWNER/NAME[:FILE] on the Hub."
             )
-    return Request(tuple(dict.fromkeys(references)), project)
+    return Request(tuple(dict.fromkeys(references)), project, tuple(notes))
 
 
 def from_project(folder: Path) -> list[Reference]:
@@ -249,13 +247,20 @@ def from_project(folder: Path) -> list[Reference]:
         for term in re.split(r"\s+\+\s+", stack.strip()):
             name = re.sub(r":[-+]?[0-9.]+\Z", "", term.strip())
             reference = parse_reference(name)
-            if reference is not None and not any((place / name).exists() for place in (folder, folder / "loras")):
+            if reference is None or reference.file is None:
+                continue
+            here = [name, name_in_project(name) or name]
+            if not any((place / each).is_file() for place in (folder, folder / "loras") for each in here):
                 found.append(reference)
     return found
 
 
-def from_survey(path: Path) -> list[Reference]:
-    """Hub references of a saved survey: the must list, as far as it names a file."""
+def from_survey(path: Path) -> tuple[list[Reference], list[str]]:
+    """Hub references of a saved survey's must list, and the repositories of which it names no file.
+
+    Raises:
+        UserError: It is no saved survey.
+    """
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         if not data["schema"].startswith("whichlora.survey/"):
@@ -264,20 +269,6 @@ def from_survey(path: Path) -> list[Reference]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         fix = "Write one with: whichlora survey --save FILE"
         raise UserError(f"'{path}' is not a saved survey.", fix=fix) from error
-    return [Reference(entry["repo_id"], entry["file"]) for entry in must if isinstance(entry.get("file"), str)]
-
-
-def local_name(repo_id: str, file: str) -> str:
-    """ASCII name under which a LoRA is put into a project: owner--repository--file, the same on every system.
-
-    Two files never share a name: what ASCII cannot spell is told by a short hash.
-    """
-    import hashlib
-
-    ending = ".gguf" if file.lower().endswith(".gguf") else ".safetensors"
-    inside = unicodedata.normalize("NFC", stem(file))
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", inside).strip("-.")
-    whole = re.sub(r"[^A-Za-z0-9._-]+", "-", repo_id.replace("/", "--"))
-    if plain != inside or "/" in file:
-        plain = f"{plain}-{hashlib.sha256(file.encode()).hexdigest()[:8]}".lstrip("-")
-    return f"{whole}--{plain}"[:150] + ending
+    named = [Reference(entry["repo_id"], entry["file"]) for entry in must if isinstance(entry.get("file"), str)]
+    known = {reference.repo_id for reference in named}
+    return named, [str(entry["repo_id"]) for entry in must if entry["repo_id"] not in known]

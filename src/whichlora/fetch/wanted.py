@@ -13,24 +13,12 @@ from typing import Any
 
 from whichlora.errors import UnknownNameError, UserError
 from whichlora.survey.hubclient import HubClient
+from whichlora.survey.names import Reference
 from whichlora.survey.text import clean
 
-_REFERENCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?(?::(?P<file>.+))?")
 _WEIGHTS = (".safetensors", ".gguf")
 _PARTS = ("transformer", "text_encoder", "vae")
 _UNWANTED = re.compile(r"\.(bin|pt|pth|ckpt|pkl|msgpack|h5|onnx|png|jpe?g|webp|gif|mp4|py)$|\.fp16\.", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A repository on the Hub, and perhaps one file of it."""
-
-    repo_id: str
-    """'owner/name'."""
-    file: str | None = None
-    """Path inside it, in its own spelling."""
-    revision: str | None = None
-    """Branch, tag or commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +64,6 @@ class Listing:
     """Path → the Hub's facts."""
     revision: str
     """Revision that was asked for."""
-
-
-def parse_reference(text: str) -> Reference | None:
-    """Read 'owner/name', 'owner/name:file' or 'owner/name@revision:file'; None when it is none of them."""
-    found = _REFERENCE.fullmatch(text.strip())
-    if found is None:
-        return None
-    return Reference(found["repo"], found["file"], found["revision"])
 
 
 def list_repository(reference: Reference, client: HubClient) -> Listing:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whichlora.errors import UserError
 from whichlora.suite.schema import CandidateSpec, SamplerSpec, Suite
+from whichlora.survey.names import name_in_project
 from whichlora.types import AdapterUse, Candidate, SamplerProfile
 
 _MAX_WEIGHT = 4.0
@@ -27,17 +28,19 @@ class LoraFolder:
         Raises:
             UserError: It lies in none of the folders; the message lists what does.
         """
+        fetched = name_in_project(name)  # where 'fetch' puts a LoRA that is written as OWNER/NAME:FILE
         for folder in self.folders:
-            path = folder / name
-            if path.is_file():
-                return path
+            for path in (folder / name, *([folder / fetched] if fetched else [])):
+                if path.is_file():
+                    return path
         if Path(name).is_file():
             return Path(name)
         there = sorted({path.name for folder in self.folders for path in folder.glob("*.safetensors")})
         listing = f"There: {', '.join(there[:8])}." if there else "No .safetensors file lies there."
         raise UserError(
             f"The LoRA file '{name}' was not found in {' or '.join(str(f) for f in self.folders)}. {listing}",
-            fix="Put the file there, or correct its name in the suite.",
+            fix="Fetch it with: whichlora fetch PROJECT" if fetched else
+            "Put the file there, or correct its name in the suite.",
         )
 
 

@@ -27,6 +27,7 @@ from whichlora.survey.text import clean
 SEARCH_WORDS = ("Qwen-Image-Edit", "Qwen-Edit", "QIE")
 """Text searches, united with the tag filter and the known authors."""
 _EXPAND = ("cardData", "downloads", "gated", "lastModified", "likes", "siblings", "tags")
+_PAGE = 200
 _AUTHOR_PAGE = 100
 _HEADERS_PER_REPOSITORY = 6
 _WORKERS = 4
@@ -107,13 +108,13 @@ def discover(target: str, client: HubClient) -> tuple[dict[str, dict[str, Any]],
 
 def _queries(target: str) -> Iterator[tuple[Mapping[str, Any], Callable[[Iterator[Any]], Iterator[Any]]]]:
     """Queries in order, each with how much of its answer is read; an author's newest uploads are enough."""
-    every = {"expand": list(_EXPAND)}
+    every = {"expand": list(_EXPAND), "limit": _PAGE}
     for label in (f"base_model:adapter:{target}", f"base_model:finetune:{target}"):
         yield {"filter": [label], **every}, iter
     for words in SEARCH_WORDS:
         yield {"search": words, **every}, iter
     for author in catalog.known_authors():
-        query = {"author": author, "sort": "lastModified", "limit": _AUTHOR_PAGE, **every}
+        query = {**every, "author": author, "sort": "lastModified", "limit": _AUTHOR_PAGE}
         yield query, lambda items: islice(items, _AUTHOR_PAGE)
 
 

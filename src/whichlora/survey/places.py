@@ -61,14 +61,15 @@ class Places:
     """Settings that could not be read, in sentences."""
 
 
-def discover(extra: Path | None = None, home: Path | None = None) -> Places:
+def discover(extra: Path | None = None, home: Path | None = None, *, usual: bool = True) -> Places:
     """Look for ComfyUI and the Hub's cache in their usual places.
 
     Args:
         extra: A further folder (ComfyUI itself, its models, or any folder of weights), or an extra_model_paths.yaml.
         home: Home folder; the user's own without it.
+        usual: False to look at `extra` alone.
     """
-    roots = [root for root in _usual_roots(home or Path.home()) if (root / "models").is_dir()]
+    roots = [root for root in _usual_roots(home or Path.home()) if usual and (root / "models").is_dir()]
     folders: list[tuple[Path, str]] = []
     problems: list[str] = []
     if extra is not None and extra.is_file():
@@ -85,7 +86,8 @@ def discover(extra: Path | None = None, home: Path | None = None) -> Places:
             if (root / name).is_file():
                 _read_extra(root / name, folders, problems)
     there = tuple(dict.fromkeys((path, kind) for path, kind in folders if path.is_dir()))
-    return Places(tuple(dict.fromkeys(roots)), there, hub_cache_folder(), tuple(problems))
+    cache = hub_cache_folder() if usual else None
+    return Places(tuple(dict.fromkeys(roots)), there, cache, tuple(problems))
 
 
 def hub_cache_folder() -> Path | None:
