@@ -86,6 +86,12 @@ def test_300_repositories_cost_pages_plus_one_call_each_and_come_out_right(tmp_p
         assert pages <= 6 + 1 + 6 + 6 + 1 + len(catalog.known_authors())
 
 
+def test_no_more_repositories_are_looked_at_than_asked(hub):
+    survey_hub(EDIT_2509, shortlist=3)
+    looked = {path for _, path, _, _ in hub.log if path.startswith("/api/models/")}
+    assert len(looked) == 3
+
+
 def test_headers_cost_a_sliver_of_the_file(hub):
     hub.repos["x/big"] = Repo("x/big", {"镜头 转换.safetensors": lora(64, modules=ALL)})
     client = HubClient()

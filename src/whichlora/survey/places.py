@@ -162,10 +162,14 @@ def _usual_roots(home: Path) -> Iterator[Path]:
 def _weights(folder: Path) -> Iterator[Path]:
     """Weight files below a folder; broken links and unreadable folders are passed over."""
     count = 0
+    seen: set[str] = set()
     for parent, directories, names in os.walk(folder, followlinks=True, onerror=lambda _: None):
-        directories[:] = sorted(name for name in directories if not name.startswith("."))[:1000]
-        if parent.count(os.sep) - str(folder).count(os.sep) > 8:
-            directories.clear()  # a link that leads back up
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back up
+            directories.clear()
+            continue
+        seen.add(real)
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
             if name.lower().endswith(_ENDINGS) and path.is_file():
