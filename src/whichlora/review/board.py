@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,23 @@ class Board:
     photos: NDArray[np.int64]
     """Code of the photograph per place; shape (P,)."""
 
+    @cached_property
+    def codes(self) -> NDArray[np.int64]:
+        """Pictures as numbers, equal where the bytes are, −1 where there is none; shape (M, P)."""
+        known: dict[str, int] = {"": -1}
+        flat = [known.setdefault(str(image), len(known)) for image in self.images.ravel()]
+        return np.array(flat, dtype=np.int64).reshape(self.images.shape)
+
+    @cached_property
+    def shared(self) -> NDArray[np.int64]:
+        """At how many places two contestants have pictures that differ; shape (M, M)."""
+        count = len(self.contestants)
+        table = np.zeros((count, count), dtype=np.int64)
+        for first in range(count):
+            for second in range(first + 1, count):
+                table[first, second] = table[second, first] = len(self.comparable(first, second))
+        return table
+
     @property
     def present(self) -> NDArray[np.bool_]:
         """Where there is a picture; shape (M, P)."""
@@ -45,8 +63,8 @@ class Board:
 
     def comparable(self, first: int, second: int) -> NDArray[np.int64]:
         """Places at which two contestants have pictures that differ."""
-        a, b = self.images[first], self.images[second]
-        return np.flatnonzero((a != "") & (b != "") & (a != b))
+        a, b = self.codes[first], self.codes[second]
+        return np.flatnonzero((a >= 0) & (b >= 0) & (a != b))
 
 
 def build_board(plan: Plan, generations: Mapping[str, Generation]) -> Board:

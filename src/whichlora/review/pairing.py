@@ -146,11 +146,7 @@ def _open_pairs(board: Board, seen: Collection[frozenset[str]]) -> NDArray[np.fl
         at = [board.where[cell][0] for cell in pair if cell in board.where]
         if len(at) == 2:
             used[min(at), max(at)] += 1
-    open_pairs = np.zeros((count, count))
-    for first in range(count):
-        for second in range(first + 1, count):
-            open_pairs[first, second] = float(len(board.comparable(first, second)) > used[first, second])
-    return open_pairs
+    return np.triu(board.shared > used, k=1).astype(float)
 
 
 def _choose_place(
