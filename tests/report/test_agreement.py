@@ -68,7 +68,7 @@ def markdown_rows(path):
 
 def capabilities(findings):
     found = [name for row in findings.candidates for name in row.capabilities]
-    return list(dict.fromkeys([*(m for m in findings.must_have if m in found), *found]))
+    return list(dict.fromkeys([*findings.must_have, *found]))
 
 
 def expected(findings):
@@ -207,6 +207,9 @@ def test_a_figure_that_is_not_finite_is_not_a_figure(project, tmp_path):
     )
     paths = write_report(given, tmp_path / "r")
     assert json.loads(paths.findings_json.read_text(encoding="utf-8"))["candidates"][1]["seconds_per_image"] is None
+    page = paths.index.read_text(encoding="utf-8")
+    assert '"nan"' not in page
+    assert '"inf"' not in page
 
 
 def test_spreadsheets_take_no_name_for_a_formula(hostile_written):
@@ -227,3 +230,15 @@ def test_a_second_report_replaces_the_first_and_is_equal(project, tmp_path):
     again = write_report(project.given, tmp_path / "r")
     assert (again.index.read_bytes(), again.data.read_bytes()) == (page, data)
     assert not list((tmp_path / "r").rglob("*.part"))
+
+
+def test_a_must_have_that_nothing_measured_is_shown_as_such(project, tmp_path):
+    findings = replace(project.given.findings, must_have=("hands", *project.given.findings.must_have))
+    given = replace(project.given, findings=findings)
+    paths = write_report(given, tmp_path / "r")
+    assert [row[2] for row in html_rows(paths)[1:]] == ["not measured"] * len(findings.candidates)
+    assert html_rows(paths)[0][2].startswith("hands")
+    document = markdown_rows(write_markdown(given, tmp_path / "r.md"))
+    assert [row[2] for row in document[2:]] == ["not measured"] * len(findings.candidates)
+    table = list(csv.DictReader(io.StringIO(paths.matrix_csv.read_text(encoding="utf-8-sig"))))
+    assert {row["hands"] for row in table} == {"not measured"}

@@ -130,3 +130,11 @@ def test_a_hash_is_never_used_as_a_path(small, tmp_path):
     book = collect(given, tmp_path / "r")
     assert book.image("../../../../evil").url == f"assets/pictures/{file_stem('../../../../evil')}.png"
     assert not list(tmp_path.glob("*evil*"))
+
+
+def test_a_copy_that_was_cut_short_is_made_anew(small, tmp_path):
+    shown = collect(small.given, tmp_path).image(first_made(small.given).image)
+    whole = (tmp_path / shown.url).read_bytes()
+    (tmp_path / shown.url).write_bytes(whole[:100])
+    collect(small.given, tmp_path)
+    assert (tmp_path / shown.url).read_bytes() == whole

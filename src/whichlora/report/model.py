@@ -50,6 +50,12 @@ class ReportPaths:
     """One sentence per picture that could not be read; the page shows a placeholder for each."""
 
 
+def capabilities(findings: Findings) -> list[str]:
+    """Columns of the matrix: must-haves first, in the user's order and also when nothing measured them."""
+    found = [name for row in findings.candidates for name in row.capabilities]
+    return list(dict.fromkeys([*findings.must_have, *found]))
+
+
 def finite(findings: Findings) -> Findings:
     """The findings with every figure that is not finite turned into a missing one."""
     return findings_from_json(finite_json(to_json(findings)))

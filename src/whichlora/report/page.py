@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from whichlora.findings import CandidateFacts, Findings
-from whichlora.report.model import ReportInput, finite
+from whichlora.report.model import ReportInput, capabilities, finite
 from whichlora.report.pictures import PictureBook
 from whichlora.types import Cell, EditCase, Generation, Plan, Score, SourceImage
 
@@ -71,8 +71,7 @@ class Page:
     @cached_property
     def capabilities(self) -> list[str]:
         """Columns of the matrix: must-haves first, in the user's order, then the others."""
-        found = [name for row in self.findings.candidates for name in row.capabilities]
-        return list(dict.fromkeys([*(m for m in self.findings.must_have if m in found), *found]))
+        return capabilities(self.findings)
 
     @cached_property
     def base(self) -> CandidateFacts | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whichlora.report.model import ReportInput
 
@@ -151,13 +151,13 @@ def _image(digest: str, image_path: Callable[[str], Path], folder: Path) -> Show
     try:
         path = Path(image_path(digest))
         with Image.open(path) as picture:
-            picture.load()
             width, height = picture.size
             thumb = original if max(width, height) <= PREVIEW_PX else f"assets/thumbs/{stem}.webp"
-            if thumb != original and not (folder / thumb).exists():
-                _write_preview(picture.convert("RGB"), folder / thumb)
-        if not (folder / original).exists():
-            shutil.copyfile(path, folder / original)
+            if not (_copied(path, folder / original) and (folder / thumb).exists()):
+                picture.load()  # a truncated picture must not be shown as a whole one
+                if thumb != original:
+                    _write_preview(picture.convert("RGB"), folder / thumb)
+                shutil.copyfile(path, folder / original)
     except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError) as error:
         return Shown("", "", reason=f"Picture {digest[:12]} could not be read: {_said(error)}")
     return Shown(original, thumb, width, height)
@@ -180,7 +180,7 @@ def _source(
         shown.thumbnail((SOURCE_PX, SOURCE_PX), Image.Resampling.LANCZOS)
         url, thumb = f"assets/pictures/{stem}.webp", f"assets/thumbs/{stem}.webp"
         if not (folder / url).exists():
-            shown.save(folder / url, "WEBP", lossless=max(shown.size) <= PREVIEW_PX, quality=92, method=3)
+            _save(shown, folder / url, "WEBP", lossless=max(shown.size) <= PREVIEW_PX, quality=92, method=3)
         if not (folder / thumb).exists():
             _write_preview(shown, folder / thumb)
         fitted = {size: _fit(picture, size, stem, folder) for size in sizes if _same_shape(picture.size, size)}
@@ -196,8 +196,13 @@ def _fit(picture: Image, size: tuple[int, int], stem: str, folder: Path) -> str:
     url = f"assets/pictures/{stem}-{size[0]}x{size[1]}.png"
     if not (folder / url).exists():
         fitted = picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
-        fitted.save(folder / url, "PNG")
+        _save(fitted, folder / url, "PNG")
     return url
+
+
+def _copied(path: Path, copy: Path) -> bool:
+    """True when an earlier report left a whole copy; a copy that was cut short has another size."""
+    return copy.exists() and copy.stat().st_size == path.stat().st_size
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -209,7 +214,14 @@ def _write_preview(picture: Image, path: Path) -> None:
 
     small = picture.copy()
     small.thumbnail((PREVIEW_PX, PREVIEW_PX), Image.Resampling.LANCZOS)
-    small.save(path, "WEBP", quality=86, method=3)
+    _save(small, path, "WEBP", quality=86, method=3)
+
+
+def _save(picture: Image, path: Path, kind: str, **options: Any) -> None:
+    """Write a picture whole or not at all; what exists is taken for whole the next time."""
+    beside = path.with_name(f".{path.name}.part")
+    picture.save(beside, kind, **options)
+    beside.replace(path)
 
 
 def _prune(folder: Path, shown: list[Shown]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from whichlora.findings import CandidateFacts, Estimate, Findings, to_json
 from whichlora.report.files import write_text
-from whichlora.report.model import finite_json
+from whichlora.report.model import capabilities, finite_json
 from whichlora.report.words import NOT_MEASURED, clean
 
 _ENDS = ("low", "high", "low_here", "high_here")
@@ -18,20 +18,20 @@ _ENDS = ("low", "high", "low_here", "high_here")
 
 def matrix_rows(findings: Findings) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the matrix. Rates are 0 to 1 in full precision; a missing figure is 'not measured'."""
-    capabilities = list(dict.fromkeys(name for row in findings.candidates for name in row.capabilities))
+    columns = capabilities(findings)
     truth = any(row.truth is not None for row in findings.candidates)
     head = ["candidate", "role", "overall", *(f"overall_{end}" for end in _ENDS)]
-    for name in map(clean, capabilities):
+    for name in map(clean, columns):
         head += [name, *(f"{name}_{end}" for end in _ENDS), f"{name}_state", f"{name}_against_base", f"{name}_shown"]
     head += ["edit_done", "identity_kept", "seconds_per_image", "peak_memory_gib", "planned", "done", "failed",
              "unscored", "licence"]
     head += ["truth_not_read_by_any_decision"] if truth else []
-    return [_safe(cell) for cell in head], [_row(row, capabilities, truth) for row in findings.candidates]
+    return [_safe(cell) for cell in head], [_row(row, columns, truth) for row in findings.candidates]
 
 
-def _row(row: CandidateFacts, capabilities: list[str], truth: bool) -> list[str]:
+def _row(row: CandidateFacts, columns: list[str], truth: bool) -> list[str]:
     cells = [_safe(row.name), row.role, *_estimate(row.ccr)]
-    for name in capabilities:
+    for name in columns:
         fact = row.capabilities.get(name)
         if fact is None:
             cells += [NOT_MEASURED] * (len(_ENDS) + 4)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from whichlora.findings import CandidateFacts, CapabilityFact, Estimate, Findings
-from whichlora.report.model import finite
+from whichlora.report.model import capabilities, finite
 from whichlora.report.words import STATE_MARKS, clean, count, gib, interval, percent, seconds, shorten, spoken
 
 WIDE = 96
@@ -55,8 +55,7 @@ def _whole(findings: Findings, width: int) -> Group:
 
 
 def _matrix(findings: Findings, width: int) -> Table:
-    names = list(dict.fromkeys(name for row in findings.candidates for name in row.capabilities))
-    names.sort(key=lambda name: name not in findings.must_have)
+    names = capabilities(findings)
     wide = width >= WIDE
     gap = 2 if wide else 1
     heads = {name: shorten(spoken(name), HEAD) + ("•" if name in findings.must_have else "") for name in names}
