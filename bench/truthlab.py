@@ -416,7 +416,7 @@ def purchases(quick: bool) -> list[Figure]:
         joined = replace(
             table, photos=tuple(f"p{i}" for i in range(10 + bought.photos)),
             **{name: np.concatenate([getattr(table, name), getattr(more, name)], axis=2)
-               for name in ("passed", "scored", "unscored", "whole_passed", "whole_scored")},
+               for name in ("passed", "scored", "unscored", "whole_passed", "whole_scored", "whole_unscored")},
         )
         said.append(bought.probability)
         came.append(decide(evidence.contenders(joined, FAMILIES, settings, {}), FAMILIES, TARGET).firm)

@@ -6,7 +6,7 @@ Does: turn counts into `Contender`s and paired differences. Does not: word, choo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,20 @@ def base_of(table: Table, row: int) -> int | None:
 
 
 def capability_rate(table: Table, row: int, capability: str) -> RateInterval | None:
-    """Rate of a row at a capability, or None without any scored cell."""
+    """Rate of a row at a capability, or None without any scored cell.
+
+    Whether a cell can be scored may hang on how it came out. So the one-sided bounds, which decide, count every
+    unscored cell as failed for the floor and as passed for the ceiling.
+    """
     passed, scored = table.counts(row, capability)
-    return clustered_rate(passed, scored) if scored.sum() > 0 else None
+    if scored.sum() == 0:
+        return None
+    found, silent = clustered_rate(passed, scored), table.silent(row, capability)
+    if silent.sum() == 0:
+        return found
+    worst, best = clustered_rate(passed, scored + silent), clustered_rate(passed + silent, scored + silent)
+    note = "some pictures could not be scored: the state counts them both ways"
+    return replace(found, floor=worst.floor, ceiling=best.ceiling, note="; ".join(filter(None, (found.note, note))))
 
 
 def overall_rate(table: Table, row: int, families: Sequence[str]) -> RateInterval | None:
@@ -168,7 +179,8 @@ def contenders(
         for at, row in enumerate(rows):
             interval = intervals[row, name]
             raw = interval.value if interval else 0.0
-            guesses[row, name] = float(posterior.rates()[at]) if posterior is not None else raw
+            guess = float(posterior.rates()[at]) if posterior is not None else raw
+            guesses[row, name] = _half_silent(table, row, name, guess)
     gains = compared(table, rows, ("overall",), [name for name in must if name not in WHOLE])
     found = []
     for row in rows:
@@ -181,6 +193,12 @@ def contenders(
             _over_budget(costs.get(candidate.name), settings), _harms(table, row, must, guesses, settings.margin),
         ))
     return found
+
+
+def _half_silent(table: Table, row: int, capability: str, guess: float) -> float:
+    """A guess in which unscored cells count half."""
+    scored, silent = table.counts(row, capability)[1].sum(), table.silent(row, capability).sum()
+    return guess if silent == 0 else float((guess * scored + 0.5 * silent) / (scored + silent))
 
 
 def _over_budget(cost: Costs | None, settings: Settings) -> bool:

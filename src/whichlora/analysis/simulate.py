@@ -91,8 +91,8 @@ def table_of(world: World, rng: np.random.Generator) -> Table:
     whole_scored = scored.sum(axis=1, keepdims=True).repeat(2, axis=1)
     rows = candidates(list(world.rates))
     cells = int(scored[0].sum())
-    return Table(rows, world.families, tuple(f"photo-{i:02d}" for i in range(world.photos)), passed, scored,
-                 np.zeros(passed.shape), whole, whole_scored, {}, {row.name: cells for row in rows})
+    photos = tuple(f"photo-{i:02d}" for i in range(world.photos))
+    return Table(rows, world.families, photos, passed, scored, np.zeros(passed.shape), whole, whole_scored, np.zeros(whole.shape), {}, {row.name: cells for row in rows})
 
 
 def project_of(

@@ -43,6 +43,8 @@ class Table:
     """Passed gates of 'identity' and 'artefacts', shape (candidates, 2, photos)."""
     whole_scored: Floats
     """Answered gates of the same."""
+    whole_unscored: Floats
+    """Gates of the same that nobody could answer."""
     verdicts: Mapping[str, tuple[Verdict, ...]]
     """By candidate."""
     planned: Mapping[str, int]
@@ -57,7 +59,7 @@ class Table:
         keep = [i for i in range(len(self.photos)) if i != photo]
         cut = {
             name: getattr(self, name)[:, :, keep]
-            for name in ("passed", "scored", "unscored", "whole_passed", "whole_scored")
+            for name in ("passed", "scored", "unscored", "whole_passed", "whole_scored", "whole_unscored")
         }
         return replace(self, photos=tuple(self.photos[i] for i in keep), **cut)
 
@@ -71,6 +73,14 @@ class Table:
             return empty, empty
         at = self.families.index(capability)
         return self.passed[candidate, at], self.scored[candidate, at]
+
+    def silent(self, candidate: int, capability: str) -> Floats:
+        """Attempted cells without an answer per photograph, shape (photos,)."""
+        if capability in WHOLE:
+            return self.whole_unscored[candidate, WHOLE.index(capability)]
+        if capability not in self.families:
+            return np.zeros(len(self.photos))
+        return self.unscored[candidate, self.families.index(capability)]
 
     def rates(self, candidate: int) -> tuple[Floats, Floats]:
         """Pass rate per family and photograph (NaN where nothing is scored) and the scored cells."""
@@ -88,7 +98,7 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
     photo = {name: i for i, name in enumerate(photos)}
     shape = (len(plan.candidates), len(families), len(photos))
     passed, scored, unscored = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    whole_passed, whole_scored = (np.zeros((shape[0], len(WHOLE), shape[2])) for _ in range(2))
+    whole_passed, whole_scored, whole_silent = (np.zeros((shape[0], len(WHOLE), shape[2])) for _ in range(3))
     mine: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         mine[verdict.cell.candidate].append(verdict)
@@ -101,12 +111,14 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
             passed[at] += verdict.passed
         for w, gate in enumerate(("identity", "artefact")):
             answer = verdict.gates[gate]
-            if answer is not None:
+            if answer is None:
+                whole_silent[r, w, p] += 1
+            else:
                 whole_scored[r, w, p] += 1
                 whole_passed[r, w, p] += answer
     planned = Counter(cell.candidate for cell in plan.cells)
     return Table(plan.candidates, families, photos, passed, scored, unscored, whole_passed, whole_scored,
-                 {name: tuple(found) for name, found in mine.items()}, planned)
+                 whole_silent, {name: tuple(found) for name, found in mine.items()}, planned)
 
 
 def share(verdicts: Sequence[Verdict], answer: Callable[[Verdict], bool | None]) -> float | None:
