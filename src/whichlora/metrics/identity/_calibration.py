@@ -3,7 +3,8 @@
 A raw cosine means nothing on its own: the same recogniser gives 0.3 for one person's photographs and 0.6 for
 another's. So every picture is placed on a scale of this subject: 0 = as alike as a typical stranger is,
 100 = as alike as the subject's own photographs are to one another. The threshold is the similarity that at most
-1 % of strangers reach.
+1 % of strangers reach. A recogniser that sees every trait (figures: hair, clothes, hat) is held to more: a picture
+must be as alike as 99 % of own photographs are, or a character in somebody else's jumper would pass.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from numpy.typing import NDArray
 
 FALSE_MATCH = 0.01
 """Share of strangers that may pass."""
+MARGIN = 1e-6
+"""A known stranger's own similarity plus this does not pass."""
 ENOUGH_FOR_QUANTILE = 100
 """Impostors from which on the empirical quantile is used; below, a normal prediction bound."""
 MIN_IMPOSTORS = 5
 MIN_OWN = 3
+MIN_OWN_FOR_BOUND = 5
+"""Own photographs from which on their own spread bounds the threshold."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Defaults:
     """Similarity from which on two pictures count as one subject."""
     never_below: float | None = None
     """A calibrated threshold is never laxer than this."""
+    sees_every_trait: bool = False
+    """Whether a picture must be as alike as own photographs are, not only more alike than strangers."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,12 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
     strangers_known = len(strangers) >= MIN_IMPOSTORS
     impostor_median = float(np.median(strangers)) if strangers_known else defaults.impostor_median
     threshold = _threshold(strangers) if strangers_known else defaults.threshold
+    own_low = -_upper_bound([-value for value in own]) if len(own) >= MIN_OWN_FOR_BOUND else None
+    if own_low is not None and MIN_IMPOSTORS <= len(strangers) < ENOUGH_FOR_QUANTILE:
+        # Look-alikes among few strangers widen their bound beyond reason; then own photographs draw the line.
+        threshold = max(max(strangers) + MARGIN, min(threshold, own_low))
+    if own_low is not None and defaults.sees_every_trait:
+        threshold = max(threshold, own_low) if strangers_known else own_low
     if not strangers_known:
         notes.append(f"only {len(strangers)} usable impostors; {MIN_IMPOSTORS} are needed for a floor")
     if defaults.never_below is not None:
@@ -124,16 +137,19 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
 
 
 def _threshold(strangers: Sequence[float]) -> float:
-    """Similarity that 1 % of strangers reach: a quantile of many, a prediction bound of few (Student's t).
+    """Similarity that 1 % of strangers reach: a quantile of many, a prediction bound of few.
 
-    No known stranger passes, whatever the bound says.
+    Of few strangers none that is known passes, whatever the bound says.
     """
-    values = np.asarray(strangers, dtype=np.float64)
-    top = float(values.max()) + 1e-6
-    if values.size >= ENOUGH_FOR_QUANTILE:
-        return float(np.quantile(values, 1 - FALSE_MATCH, method="higher"))
+    if len(strangers) >= ENOUGH_FOR_QUANTILE:
+        return float(np.quantile(np.asarray(strangers, dtype=np.float64), 1 - FALSE_MATCH, method="higher"))
+    return max(max(strangers) + MARGIN, _upper_bound(strangers))
+
+
+def _upper_bound(values: Sequence[float]) -> float:
+    """Value that the next draw exceeds with 1 %: the normal prediction bound (Student's t)."""
     from scipy import stats
 
-    spread = float(values.std(ddof=1)) * float(np.sqrt(1 + 1 / values.size))
-    bound = float(values.mean()) + float(stats.t.ppf(1 - FALSE_MATCH, values.size - 1)) * spread
-    return max(top, bound)
+    array = np.asarray(values, dtype=np.float64)
+    spread = float(array.std(ddof=1)) * float(np.sqrt(1 + 1 / array.size))
+    return float(array.mean()) + float(stats.t.ppf(1 - FALSE_MATCH, array.size - 1)) * spread
