@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from families import painters, tiny
-from families.test_qwen_switch import use
+from families.tiny import use
 from whichlora import registry
 from whichlora.errors import RefusedError, UserError
 from whichlora.types import Candidate, SamplerProfile

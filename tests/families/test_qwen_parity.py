@@ -118,7 +118,7 @@ def test_one_frame_path_equals_the_stock_vae(folders):
     from whichlora.families._qwen.one_frame import use_one_frame_path
 
     vae = stock.AutoencoderKLQwenImage.from_pretrained(folders[False], subfolder="vae", torch_dtype=torch.float32)
-    pixels = torch.from_numpy(tiny.picture(3, 96, 64)).permute(2, 0, 1)[None, :, None] / 127.5 - 1
+    pixels = torch.tensor(tiny.picture(3, 96, 64)).permute(2, 0, 1)[None, :, None] / 127.5 - 1
     with torch.no_grad():
         wanted = vae.encode(pixels).latent_dist.mode()
         wanted_pixels = vae.decode(wanted).sample

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from families import tiny
-from families.test_qwen_switch import candidate, use
+from families.tiny import candidate, use
 from whichlora import registry
 from whichlora.errors import MachineError, UserError
 from whichlora.families._qwen import identity

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,20 +9,11 @@ import pytest
 import torch
 
 from families import tiny
-from whichlora import registry
+from families.tiny import candidate, open_session, use
 from whichlora.errors import RefusedError
-from whichlora.types import AdapterUse, Candidate
+from whichlora.types import AdapterUse
 
-FAMILY = registry.load("families", "qwen_image_edit")
 DTYPES = ["float32", "bfloat16"]
-
-
-def use(path, weight=1.0):
-    return AdapterUse(path.stem, str(path), hashlib.sha256(path.read_bytes()).hexdigest(), weight)
-
-
-def candidate(*uses, name="x", sampler=tiny.SAMPLER):
-    return Candidate(name, uses, sampler=sampler)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +32,6 @@ def loras(tmp_path_factory):
     paths = {name: tiny.save_lora(root / f"{name}.safetensors", tensors, alpha=2.0 if name == "alpha" else None)
              for name, tensors in drawn.items()}
     return drawn, paths
-
-
-def open_session(folder, dtype="float32"):
-    return FAMILY.load(FAMILY.identify(str(folder), {"dtype": dtype}), "cpu")
 
 
 def expected(session, drawn, *parts):

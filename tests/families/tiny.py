@@ -6,6 +6,7 @@ prompt, so that the prompt's head is 64 tokens long, as with the real one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -28,7 +29,8 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from whichlora.types import SamplerProfile
+from whichlora import registry
+from whichlora.types import AdapterUse, Candidate, SamplerProfile
 
 SYSTEM = (
     "<|im_start|>system\nDescribe the key features of the input image (color, shape, size, texture, objects, "
@@ -168,3 +170,17 @@ def save_lora(
             out[f"{prefix}{module}.alpha"] = np.array(alpha, dtype=np.float32)
     save_file(out, path)
     return path
+
+
+def use(path: Path, weight: float = 1.0) -> AdapterUse:
+    return AdapterUse(path.stem, str(path), hashlib.sha256(path.read_bytes()).hexdigest(), weight)
+
+
+def candidate(*uses: AdapterUse, name: str = "x", sampler: SamplerProfile = SAMPLER) -> Candidate:
+    return Candidate(name, uses, sampler=sampler)
+
+
+def open_session(folder: Path, dtype: str = "float32"):
+    """The product's own session on a tiny base."""
+    family = registry.load("families", "qwen_image_edit")
+    return family.load(family.identify(str(folder), {"dtype": dtype}), "cpu")

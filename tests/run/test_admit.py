@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from families import tiny
-from families.test_qwen_switch import candidate, open_session, use
+from families.tiny import candidate, open_session, use
 from whichlora.errors import MachineError, RefusedError
 from whichlora.families._qwen import adapters
 from whichlora.run.admit import _rounded, admit, admit_all, noise_floor

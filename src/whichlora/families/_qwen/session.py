@@ -82,7 +82,7 @@ class QwenSession:
         self._memory.note()
         return SwitchReport(
             candidate.name, report.modules_in_files, report.modules_changed, time.perf_counter() - started,
-            {"delta_rms": report.delta_rms, "rounding_loss": report.rounding_loss},
+            {"delta_rms": report.delta_rms, "rounding_loss": report.rounding_loss, "zero_modules": report.zero_modules},
         )
 
     def denoise(
