@@ -155,7 +155,7 @@ def coverage_overall(quick: bool) -> list[Figure]:
 def family_wise(quick: bool) -> list[Figure]:
     """Any false 'better' or 'worse than base' in a matrix of 20 candidates and 4 capabilities."""
     rng = np.random.default_rng(3)
-    repeats = 80 if quick else 2_000
+    repeats = 60 if quick else 2_000
     found = []
     for photos, rate in product((8, 12, 20), (0.6, 0.9)):
         row = dict.fromkeys(FAMILIES, rate)
@@ -389,11 +389,13 @@ def speed(quick: bool) -> list[Figure]:
     rows = {"base": dict.fromkeys(FAMILIES, 0.5)}
     rows |= {f"lora-{i}": {f: float(rng.uniform(0.3, 0.95)) for f in FAMILIES} for i in range(19)}
     plan, generations, scores = project_of(World(rows, 25, 5, 1, 0.1), rng)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     analyse(plan, generations, scores, settings=Settings(draws=10_000))
+    wall, busy = time.perf_counter() - start, time.process_time() - busy
     return [
         Figure("cells analysed", float(len(plan.cells)), "printed", True),
-        at_most("seconds for 10,000 cells and 10,000 draws", time.perf_counter() - start, 10.0),
+        at_most("processor seconds for 10,000 cells and 10,000 draws", busy, 10.0),
+        Figure("the same by the clock on the wall", round(wall, 2), "printed", True),
     ]
 
 
@@ -402,7 +404,7 @@ def purchases(quick: bool) -> list[Figure]:
     rng = np.random.default_rng(13)
     settings, said, came = Settings(), [], []
     tries = 0
-    while len(said) < (12 if quick else 400) and tries < 4_000:
+    while len(said) < (8 if quick else 400) and tries < 4_000:
         tries += 1
         world = random_world(rng, 10, tries % 2 == 0)
         table = table_of(world, rng)

@@ -92,7 +92,8 @@ def table_of(world: World, rng: np.random.Generator) -> Table:
     rows = candidates(list(world.rates))
     cells = int(scored[0].sum())
     photos = tuple(f"photo-{i:02d}" for i in range(world.photos))
-    return Table(rows, world.families, photos, passed, scored, np.zeros(passed.shape), whole, whole_scored, np.zeros(whole.shape), {}, {row.name: cells for row in rows})
+    return Table(rows, world.families, photos, passed, scored, np.zeros(passed.shape), whole, whole_scored,
+                 np.zeros(whole.shape), {}, {row.name: cells for row in rows})
 
 
 def project_of(
