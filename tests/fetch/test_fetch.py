@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,21 @@ def test_two_processes_fetch_a_file_once(hub, cache, tmp_path):
         thread.join()
     assert len(set(paths)) == 1
     assert paths[0].stat().st_size == wanted.size_bytes
+
+
+def test_files_of_one_repository_arrive_side_by_side(hub, cache):
+    """Sixteen at once, some with the same content: none trips over another's reference or blob."""
+    files = {f"part{index}.safetensors": File(bytes([index % 4]) * 1000) for index in range(16)}
+    hub.repos["a/many"] = Repo("a/many", files)
+    client = HubClient()
+    listing = list_repository(Reference("a/many"), client)
+    for _ in range(3):
+        with ThreadPoolExecutor(16) as pool:
+            wanted = [lora_file(Reference("a/many", name), listing) for name in files]
+            paths = list(pool.map(lambda each: download(each, cache, client), wanted))
+        assert [path.read_bytes() for path in paths] == [file.head for file in files.values()]
+        for path in paths:
+            path.unlink()
 
 
 def test_without_links_the_file_lies_there_once(hub, cache, monkeypatch):

@@ -37,6 +37,7 @@ def whichlora(arguments: list[str], env: dict[str, str], cwd: Path) -> subproces
 
 def answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The one JSON document on stdout."""
+    assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
 

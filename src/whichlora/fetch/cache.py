@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 from whichlora.errors import DiskFullError, MachineError
@@ -61,7 +62,7 @@ def name_revision(cache: Path, repo_id: str, revision: str, commit: str) -> None
         return
     ref = repo_folder(cache, repo_id) / "refs" / Path(*revision.split("/"))
     ref.parent.mkdir(parents=True, exist_ok=True)
-    new = ref.with_name(f"{ref.name}.{os.getpid()}.part")
+    new = ref.with_name(f"{ref.name}.{uuid.uuid4().hex[:12]}.part")  # files of one repository arrive side by side
     new.write_text(commit, encoding="ascii")
     new.replace(ref)
 
@@ -72,7 +73,7 @@ def link_into(folder: Path, source: Path, name: str) -> Path:
     target, real = folder / name, source.resolve()
     if target.exists() and target.samefile(real):
         return target
-    new = folder / f".{name}.{os.getpid()}.part"
+    new = folder / f".{name}.{uuid.uuid4().hex[:12]}.part"
     new.unlink(missing_ok=True)
     for way in (os.link, os.symlink, shutil.copyfile):
         try:
