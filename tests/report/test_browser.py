@@ -331,6 +331,24 @@ def test_a_picture_that_failed_says_why(project, written, watch):
     assert "has no picture" in page.inner_text("#viewer-refused")
 
 
+def test_marks_lie_where_the_metric_points(project, written, watch):
+    page = watch(written.index)
+    number = next(
+        n
+        for n, cell in enumerate(project.given.plan.cells)
+        if any(score.detail.get("regions") for score in project.given.scores.get(cell.id, ()))
+    )
+    page.evaluate("(n) => window.whichloraUi.open(window.whichlora.cells[n])", number)
+    assert page.locator("#stage rect").count() == 0
+    page.keyboard.press("m")
+    mark, image = box(page, "#stage rect"), page.locator("#stage .pane").last.locator("img").first.bounding_box()
+    side = min(image["width"], image["height"])  # the picture is square and fitted into the middle
+    left, top = image["x"] + (image["width"] - side) / 2, image["y"] + (image["height"] - side) / 2
+    assert mark["x"] == pytest.approx(left + side / 4, abs=3)
+    assert mark["y"] == pytest.approx(top + side / 4, abs=3)
+    assert mark["width"] == pytest.approx(side * 21 / 64, abs=5)
+
+
 # ------------------------------------------------------------------ for everybody
 
 

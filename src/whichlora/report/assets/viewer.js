@@ -140,6 +140,8 @@
     dialog.querySelectorAll("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.mode === now.mode)));
     const seeds = seedsOf.get(now.k) || [];
     find("viewer-seed").textContent = "seed " + now.seed + " (" + (seeds.indexOf(now.seed) + 1) + "/" + seeds.length + ")";
+    find("viewer-marks").hidden = !list.some((one) => one.regions && one.regions.length);
+    find("viewer-marks").setAttribute("aria-pressed", String(now.marks));
     scores();
     preload();
   }
@@ -153,8 +155,9 @@
     for (const [metric, value, passed, gate, reason, rater] of made.scores) {
       const sign = passed === true ? "✓ " : passed === false ? "✗ " : "";
       const tone = passed === false ? "bad" : passed === true ? "good" : "quiet";
-      const line = element("span", tone, sign + data.metrics[metric] + " " + value + (rater ? " (by " + rater + ")" : ""));
-      if (reason) line.append(element("span", "quiet", " " + reason));
+      const says = reason && value === "not measured" ? "" : " " + value;
+      const line = element("span", tone, sign + data.metrics[metric] + says + (rater ? " (by " + rater + ")" : ""));
+      if (reason) line.append(element("span", "quiet", ": " + reason));
       if (gate) line.title = "decides: " + gate;
       box.append(line);
     }
@@ -181,12 +184,18 @@
     stage.apply();
   }
 
+  // Shows where a metric found something.
+  function marks() {
+    now.marks = !now.marks;
+    draw();
+  }
+
   const zooms = { in: () => stage.zoom(1.4), out: () => stage.zoom(1 / 1.4), reset: () => stage.reset() };
   const keys = {
     ArrowLeft: () => step(-1, 0), ArrowRight: () => step(1, 0), ArrowUp: () => step(0, -1), ArrowDown: () => step(0, 1),
     ".": nextSeed, "+": zooms.in, "=": zooms.in, "-": zooms.out, "0": zooms.reset, "1": () => stage.truePixels(), p: pixels,
     s: () => setMode("side"), l: () => setMode("slider"), f: () => setMode("fade"), d: () => setMode("difference"),
-    m: () => { now.marks = !now.marks; draw(); },
+    m: marks,
   };
 
   dialog.addEventListener("keydown", (event) => {
@@ -214,6 +223,7 @@
   find("viewer-close").addEventListener("click", () => dialog.close());
   find("viewer-seed").addEventListener("click", nextSeed);
   find("viewer-pixels").addEventListener("click", pixels);
+  find("viewer-marks").addEventListener("click", marks);
   const hold = find("viewer-source");
   hold.addEventListener("pointerdown", () => stage.peek(true));
   for (const end of ["pointerup", "pointerleave", "blur"]) hold.addEventListener(end, () => stage.peek(false));
