@@ -1,0 +1,167 @@
+"""Ground truth: did an edit happen, and is it still the same person?
+
+The world is procedural, so the right answer to every edit can be rendered, and so can the
+wrong ones: the unedited picture, half-done edits, and near misses of the person with one
+trait changed. A picture is judged by what it lies nearest to. Nothing here may steer a
+decision of the product; tests and one column of a report read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from whichlora.tinyworld.edits import Edit, apply_edits
+from whichlora.tinyworld.identity import TRAITS, Identities, drifted
+from whichlora.tinyworld.render import render
+from whichlora.tinyworld.state import BACKGROUNDS, EXPRESSIONS, LIGHTS, States, camera_moved
+
+GRADE_SIZE = 64
+# Two candidates that differ by less than this (mean square over the picture) look the same.
+VISIBLE = 1.0e-4
+# A figure farther than this from its nearest truth (root mean square) is broken.
+BROKEN = 0.20
+STRANGERS = {"skin": 2, "hair_colour": 3, "eyes": 2, "shirt": 2, "hair_style": 4, "hat": 2}
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one output picture truly is."""
+
+    edit_done: bool
+    identity_kept: bool
+    lost_traits: tuple[str, ...]
+    distance: float
+    nearest_state: str
+
+    @property
+    def consistent(self) -> bool:
+        """The edit happened and the person is the same."""
+        return self.edit_done and self.identity_kept
+
+
+def wrong_states(states: States, edits: tuple[Edit, ...]) -> dict[str, States]:
+    """Scenes that a failed edit might show instead of the truth, by name."""
+    wrong = {"unedited": states}
+    for position, edit in enumerate(edits):
+        others = edits[:position] + edits[position + 1 :]
+        rest = _moved(states, others)
+        if others:
+            wrong[f"without_{edit.family}"] = rest
+        if edit.family == "camera":
+            wrong["half_turn"] = camera_moved(rest, edit.value, 0.45)
+            if "_" in edit.value:
+                wrong["wrong_way"] = camera_moved(rest, edit.value, -1.0)
+                wrong["too_far"] = camera_moved(rest, edit.value, 1.6)
+        else:
+            wrong |= _other_classes(rest, edit)
+    return wrong
+
+
+def _moved(states: States, edits: tuple[Edit, ...]) -> States:
+    for edit in edits:
+        if edit.family != "shirt":
+            from whichlora.tinyworld.state import edited
+
+            states = edited(states, edit.family, edit.value)
+    return states
+
+
+def _other_classes(states: States, edit: Edit) -> dict[str, States]:
+    names = {"background": BACKGROUNDS, "light": LIGHTS, "expression": EXPRESSIONS}
+    if edit.family not in names:
+        return {}
+    values = [v for v in names[edit.family] if v != edit.value]
+    return {f"{edit.family}_{v}": _moved(states, (Edit(edit.family, v),)) for v in values}
+
+
+def _near_misses(who: Identities, seed: int) -> tuple[list[str], Identities]:
+    """The person with one trait changed, for each trait a few times (one identity in)."""
+    names = [trait for trait in TRAITS for _ in range(STRANGERS.get(trait, 1))]
+    everyone = who.repeated(len(names))
+    chosen = {
+        trait: torch.tensor([name == trait for name in names], device=who.device)
+        for trait in TRAITS
+    }
+    generator = torch.Generator(device=who.device).manual_seed(seed)
+    return names, drifted(everyone, chosen, generator)
+
+
+def _shrunk(images: Tensor) -> Tensor:
+    if images.shape[-1] == GRADE_SIZE:
+        return images
+    return nnf.interpolate(images, (GRADE_SIZE, GRADE_SIZE), mode="area")
+
+
+class TruthGrader:
+    """Grades edited pictures of known figures; renders each set of candidates once."""
+
+    def __init__(self, seed: int = 7) -> None:
+        self.seed = seed
+        self._cache: dict[tuple, tuple[Tensor, Tensor]] = {}
+
+    def grade(
+        self,
+        image: Tensor,
+        who: Identities,
+        states: States,
+        edits: tuple[Edit, ...],
+        name: str = "",
+    ) -> Grade:
+        """Grade one picture (3×h×w in 0..1) of one figure in one source scene.
+
+        `name` identifies figure and scene, so that their renders can be kept between calls.
+        """
+        picture = _shrunk(image[None].float())
+        true_who, true_states = apply_edits(who, states, edits)
+        options = {"done": true_states} | wrong_states(states, edits)
+        people = [true_who] * len(options)
+        if any(edit.family == "shirt" for edit in edits):
+            people[1] = who  # the unedited picture also has the unedited shirt
+        truths, masks = self._rendered(
+            ("states", name, edits), Identities.concat(people), States.concat(list(options.values()))
+        )
+        nearest = int(self._nearest_state(picture, truths))
+        state_name, state = list(options.items())[nearest]
+        names, crowd = _near_misses(people[nearest], self.seed)
+        strangers, _ = self._rendered(
+            ("people", name, edits, state_name), crowd, state.repeated(len(names))
+        )
+        lost = self._lost_traits(picture, truths[nearest], strangers, names)
+        mask = masks[nearest].clamp_min(0.02)
+        distance = ((picture[0] - truths[nearest]) ** 2 * mask).sum() / (3 * mask.sum())
+        distance = float(distance.sqrt())
+        return Grade(
+            edit_done=nearest == 0,
+            identity_kept=not lost and distance < BROKEN,
+            lost_traits=lost,
+            distance=distance,
+            nearest_state=state_name,
+        )
+
+    def _rendered(self, key: tuple, who: Identities, states: States) -> tuple[Tensor, Tensor]:
+        if key not in self._cache or not key[1]:
+            self._cache[key] = render(who, states, size=GRADE_SIZE)
+        return self._cache[key]
+
+    @staticmethod
+    def _nearest_state(picture: Tensor, truths: Tensor) -> Tensor:
+        """Row of the nearest candidate; candidates that look like the truth do not count."""
+        distance = ((picture - truths) ** 2).mean((1, 2, 3))
+        same = ((truths[1:] - truths[:1]) ** 2).mean((1, 2, 3)) < VISIBLE
+        distance[1:] = torch.where(same, torch.full_like(distance[1:], 1e9), distance[1:])
+        return distance.argmin()
+
+    @staticmethod
+    def _lost_traits(
+        picture: Tensor, truth: Tensor, strangers: Tensor, names: list[str]
+    ) -> tuple[str, ...]:
+        """Traits in which the picture lies nearer to a near miss than to the person."""
+        change = strangers - truth
+        energy = (change**2).mean((1, 2, 3))
+        share = ((picture - truth) * change).mean((1, 2, 3)) / energy.clamp_min(1e-9)
+        lost = (energy > VISIBLE) & (share > 0.5)
+        return tuple(dict.fromkeys(n for n, gone in zip(names, lost.tolist(), strict=True) if gone))
