@@ -163,6 +163,17 @@ def test_a_silent_server_is_given_up_within_its_time(hub, cache):
     assert time.monotonic() - start < 15
 
 
+def test_a_rate_limit_in_the_middle_is_waited_out(hub, cache):
+    wanted, client = the_file()
+    hub.cut_after["转换.safetensors"] = [200_000]
+    hub.rate_limits = [{"Retry-After": "0"}]
+    assert download(wanted, cache, client).stat().st_size == wanted.size_bytes
+    hub.rate_limits = [{"Retry-After": "4000"}] * 9
+    path = cache / "again"
+    with pytest.raises(HubError, match="asks to wait 4001 s"):
+        download(wanted, path, client)
+
+
 def test_a_slow_server_is_borne(hub, cache):
     hub.delay_s = 0.05
     wanted, _ = the_file()

@@ -215,6 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
         if any(path.endswith(ending) for ending in hub.silent):
             time.sleep(30)
             return
+        if token == "hf_expired":
+            message = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            self._reply(401, b"{}", message, head)
+            return
         if hub.rate_limits:
             self._reply(429, b"{}", hub.rate_limits.pop(0), head)
             return

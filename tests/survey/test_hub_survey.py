@@ -177,6 +177,14 @@ def test_closed_and_missing_repositories_are_sentences(hub, monkeypatch, repo, t
     assert token == "" or token not in str(caught.value)
 
 
+def test_a_token_that_is_unknown_is_named_as_the_cause(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    with pytest.raises(UserError, match="does not know your token") as caught:
+        HubClient().model_info("dx8152/Qwen-Edit-2509-Multiple-angles")
+    assert "hf auth login" in caught.value.fix
+    assert "hf_expired" not in str(caught.value)
+
+
 def test_a_renamed_repository_is_followed_and_said(hub):
     known = "AmirKerr/ThisPerson"
     hub.repos["AmirKerr/ThisPerson-New"] = Repo("AmirKerr/ThisPerson-New", {"w.safetensors": lora(24)}, tags=["z"])

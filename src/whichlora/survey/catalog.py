@@ -30,6 +30,7 @@ def gathered() -> str:
     return str(_document()["gathered"])
 
 
+@cache
 def load() -> tuple[SurveyEntry, ...]:
     """All bundled entries, in the catalogue's order."""
     return tuple(entry_from(item) for item in _document()["entries"])
@@ -37,11 +38,13 @@ def load() -> tuple[SurveyEntry, ...]:
 
 def find(repo_id: str) -> SurveyEntry | None:
     """The bundled entry of a repository or of one of its mirrors."""
-    wanted = repo_id.lower()
-    for entry in load():
-        if wanted == entry.repo_id.lower() or wanted in (name.lower() for name in entry.mirrors):
-            return entry
-    return None
+    return _by_name().get(repo_id.lower())
+
+
+@cache
+def _by_name() -> dict[str, SurveyEntry]:
+    named = {mirror.lower(): entry for entry in load() for mirror in entry.mirrors}
+    return {**named, **{entry.repo_id.lower(): entry for entry in load()}}
 
 
 def entry_from(item: Mapping[str, Any]) -> SurveyEntry:

@@ -63,9 +63,10 @@ def survey_hub(
     client = client or HubClient()
     listed, warnings = discover(target, client)
     entries = {name: entry_from_listing(item) for name, item in listed.items()}
+    listed_names = {name.lower() for name in entries}
     # Repositories the catalogue knows but no search returned are asked for by name: they may be renamed or gone.
     for known in catalog.load():
-        if known.repo_id.lower() not in {name.lower() for name in entries} and assess_one(known, target).list != "skip":
+        if known.repo_id.lower() not in listed_names and assess_one(known, target).list != "skip":
             entries[known.repo_id] = known
     chosen = choose_shortlist(list(entries.values()), target, shortlist)
     looked = _look(chosen, client, progress)

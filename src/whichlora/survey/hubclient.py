@@ -262,6 +262,12 @@ def explain(error: Exception, what: str, endpoint: str) -> WhichloraError:
             f"Offline mode is on, so {what} was not asked for.",
             fix="Unset HF_HUB_OFFLINE, or use what is already on disk (survey --offline).",
         )
+    said = getattr(getattr(error, "response", None), "headers", {}).get("X-Error-Message", "")
+    if status == 401 and "Invalid credentials" in said:
+        return UserError(
+            f"{host} does not know your token, so it refuses everything, {what} too.",
+            fix="Sign in again with: hf auth login, or unset HF_TOKEN; public files need no token.",
+        )
     if isinstance(error, errors.GatedRepoError):
         return UserError(
             f"{what} is gated: its author must admit you first.",
