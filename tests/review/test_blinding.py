@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from review import planted
 
+from review import planted
 from whichlora.errors import PhotoError
 from whichlora.review.blinding import Encoder, Showing, Veil
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from review import planted
 
+from review import planted
 from whichlora.errors import UserError
 from whichlora.review.board import build_board
 from whichlora.review.desk import Desk

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from review import planted
 
+from review import planted
 from whichlora.review.board import build_board
 from whichlora.review.pairing import choose_pair
 from whichlora.review.summary import summarise

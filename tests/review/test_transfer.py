@@ -6,8 +6,8 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from review import planted
 
+from review import planted
 from whichlora.errors import UserError
 from whichlora.review.transfer import read_csv, write_csv
 from whichlora.review.votes import Extremes, PairVote, Rating, TakenBack, new_id, now, to_row
