@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from whichlora.survey import bases
+from whichlora.survey import bases, catalog
 from whichlora.survey.bases import EDIT, EDIT_2509, EDIT_2511, QWEN_21, QWEN_IMAGE
 from whichlora.survey.entry import HeaderFacts, SurveyEntry, WeightFile
 from whichlora.survey.verdict import choose, judge
@@ -105,6 +105,13 @@ def test_a_broken_download_is_recognised_by_its_size():
 def test_a_refused_header_is_incompatible_with_its_reason():
     verdict = judge(entry(card=(EDIT_2509,), head=header("unknown", refused="overlapping tensors")), EDIT_2509)
     assert (verdict.verdict, "overlapping tensors" in verdict.evidence[0]) == ("incompatible", True)
+
+
+def test_the_file_that_its_author_names_is_chosen():
+    files = [WeightFile("face.safetensors", 10**8), WeightFile("head.safetensors", 10**8, preferred=True)]
+    assert choose(files).name == "head.safetensors"
+    bfs = next(entry for entry in catalog.load() if entry.repo_id == "Alissonerdx/BFS-Best-Face-Swap")
+    assert judge(bfs, EDIT_2509).file == "bfs_head_v3_qwen_image_edit_2509.safetensors"
 
 
 @pytest.mark.parametrize(("names", "expected"), [

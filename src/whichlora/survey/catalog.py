@@ -63,7 +63,7 @@ def entry_from(item: Mapping[str, Any]) -> SurveyEntry:
         files=tuple(
             WeightFile(
                 name=weight["name"], size_bytes=weight["size_bytes"], size_mb=weight["size_mb"],
-                base_model=weight.get("base_model"),
+                base_model=weight.get("base_model"), preferred=weight.get("preferred", False),
             )
             for weight in item["files"]
         ),

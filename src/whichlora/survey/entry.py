@@ -59,6 +59,8 @@ class WeightFile:
     """SHA-256 by the Hub's metadata."""
     base_model: str | None = None
     """Base that belongs to this file alone."""
+    preferred: bool = False
+    """True when its author names it as the one to use for its base."""
     header: HeaderFacts | None = None
     """What its header says; None when it was not read."""
     header_error: str = ""

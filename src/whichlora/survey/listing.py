@@ -90,7 +90,7 @@ def with_catalogue(entry: SurveyEntry) -> SurveyEntry:
         base_per_file=known.base_per_file,
         specialty=known.specialty or entry.specialty,
         inputs=known.inputs,
-        files=entry.files or known.files,
+        files=_as_known(entry.files, known.files),
         prompts=entry.prompts or known.prompts,
         settings=settings,
         requires=entry.requires or known.requires,
@@ -101,6 +101,18 @@ def with_catalogue(entry: SurveyEntry) -> SurveyEntry:
         downloads=entry.downloads if entry.downloads is not None else known.downloads,
         likes=entry.likes if entry.likes is not None else known.likes,
         mirrors=known.mirrors, notes=known.notes, sources=(*entry.sources, "bundled catalogue"),
+    )
+
+
+def _as_known(files: tuple[WeightFile, ...], known: tuple[WeightFile, ...]) -> tuple[WeightFile, ...]:
+    """The Hub's files, with what the catalogue knows of the same names; the catalogue's when the Hub lists none."""
+    if not files:
+        return known
+    facts = {file.name: file for file in known if file.name is not None}
+    return tuple(
+        replace(file, base_model=facts[file.name].base_model, preferred=facts[file.name].preferred)
+        if file.name in facts else file
+        for file in files
     )
 
 

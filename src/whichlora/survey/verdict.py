@@ -81,11 +81,14 @@ def file_verdicts(entry: SurveyEntry, target: str) -> dict[str, Verdict]:
 def choose(files: list[WeightFile]) -> WeightFile | None:
     """The one file to use, or None when a person must choose.
 
-    A repository's newest version wins when the names differ in nothing but a version, a date or a step count, and
-    bf16 wins over fp32 of the same name.
+    The one that its author names wins; then a repository's newest version when the names differ in nothing but a
+    version, a date or a step count; and bf16 wins over fp32 of the same name.
     """
     if len(files) == 1:
         return files[0]
+    preferred = [file for file in files if file.preferred]
+    if len(preferred) == 1:
+        return preferred[0]
     named = [file for file in files if file.name is not None]
     slim = [file for file in named if "fp32" not in (file.name or "").lower()] or named
     if len(slim) == 1:
