@@ -63,14 +63,19 @@ def headers(folder: Path, repeats: int) -> Iterator[Figure]:
         "r16, DiffSynth": ("diffsynth", 16),
     }
     worst_share, rates = 0.0, []
+    facts = None
     for place, (spelling, rank) in enumerate(cases.values()):
         path = factory.sparse(
             folder / f"true{place}.safetensors", factory.SPELLINGS[spelling], factory.full_targets(), rank,
         )
-        start = time.perf_counter()
+        best = float("inf")
         for _ in range(repeats):
+            start = time.perf_counter()
             facts = inspect_lora(path)
-        rates.append(repeats / (time.perf_counter() - start))
+            best = min(best, time.perf_counter() - start)
+        # The best of the repeats: what the code needs, not what other programs on the machine took.
+        rates.append(1 / best)
+        assert facts is not None
         assert len(facts.modules) == 840
         alphas = sum(2 for name in read_header(path).entries if name.endswith("alpha"))
         worst_share = max(worst_share, (read_header(path).header_bytes + alphas) / path.stat().st_size)
@@ -196,7 +201,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = [
-            *headers(folder, 5 if options.quick else 50), *refusals(folder), *exactness(folder),
+            *headers(folder, 10 if options.quick else 50), *refusals(folder), *exactness(folder),
             *damage(folder, 3000 if options.quick else 100_000), *throughput(folder, 6 if options.quick else 60),
         ]
     run = {
