@@ -12,6 +12,8 @@ from itertools import product
 
 from whichlora.analysis.decide import Contender, Row, decide
 
+LARGEST = 0.3
+"""Rate changes beyond this are not looked for: they tell a reader nothing."""
 KEPT = 8
 """Rate changes kept, nearest first."""
 NUDGE = 1e-7
@@ -59,7 +61,7 @@ def flips(
     card = [flip for flip in (flip_target(found, must, target, now),) if flip]
     rates: list[Flip] = []
     for i, j in product(range(len(found)), range(len(must))):
-        limit = abs(rates[KEPT - 1].change) if len(rates) >= KEPT else 1.0
+        limit = abs(rates[KEPT - 1].change) if len(rates) >= KEPT else LARGEST
         flip = flip_rate(found, must, target, now, (i, j), limit)
         if flip is not None:
             rates = sorted([*rates, flip], key=lambda flip: abs(flip.change))[:KEPT]
