@@ -62,7 +62,7 @@ def findings_of(
             {
                 "question": "What is good enough?",
                 "default": "70% consistent pictures",
-                "reason": "The brief's own target.",
+                "reason": "The default target.",
                 "flag": "--target 0.7",
             },
             {

@@ -15,6 +15,11 @@ from whichlora.report.scatter import BOTTOM, LEFT, RIGHT, TOP, scatter
 @pytest.mark.parametrize("world", ["project", "hostile"])
 def test_every_plot_as_svg_and_png(world, request, tmp_path):
     given = getattr(request.getfixturevalue(world), "given", request.getfixturevalue(world))
+    rows = given.findings.candidates
+    if world == "hostile":  # names that are hard on a renderer: mathematics, controls, surrogates, other scripts
+        rows = (rows[0], *(row for row in rows if not row.name.isascii() or "$" in row.name or "\x00" in row.name))
+        assert len(rows) >= 7
+    given = replace(given, findings=replace(given.findings, candidates=rows))
     written = write_plots(Page(given, NO_PICTURES), tmp_path)
     assert {path.name for path in written} == {f"{name}.{kind}" for name in PLOTS for kind in ("svg", "png")}
     for path in written:
