@@ -123,6 +123,17 @@ def test_a_small_disk_is_caught_before_a_large_download():
     assert (check.ok, "87 GB" in check.found) == (False, True)  # 57.7 GB × 1.5
 
 
+def test_a_profile_that_is_not_built_in_is_shown_and_never_recommended():
+    diagnosis = diagnose(MACHINE, ("bf16", "gguf-q8"))
+    assert diagnosis.profile.name == "gguf-q8"
+    shown = {fit.profile.name: (fit.fits, fit.supported) for fit in diagnosis.fits}
+    assert shown["bf16-streamed"] == (True, False)
+    small = replace(MACHINE, gpus=(replace(RTX_4090, total_bytes=16 * GIB, free_bytes=16 * GIB),))
+    check = {each.name: each for each in diagnose(small, ("bf16", "gguf-q8")).checks}["memory profile"]
+    assert not check.ok
+    assert "nf4 would, but this version cannot run it" in check.found
+
+
 def test_traps_of_windows_are_told_only_there():
     windows = named(replace(MACHINE, system="Windows", symlinks=False))
     assert {"cache links", "Triton", "driver spill"} <= set(windows)

@@ -29,7 +29,7 @@ def command(
     from whichlora.machine.checks import diagnose
     from whichlora.machine.probe import probe
 
-    diagnosis = diagnose(probe(ask_torch=torch))
+    diagnosis = diagnose(probe(ask_torch=torch), supported_profiles())
     checks = [*diagnosis.checks, *_files(comfyui)]
     if json:
         emit_json("whichlora.doctor/1", _document(checks, diagnosis))
@@ -37,6 +37,13 @@ def command(
         _print(checks, diagnosis)
     if strict and any(not check.ok for check in checks):
         raise SystemExit(1)
+
+
+def supported_profiles() -> tuple[str, ...]:
+    """Memory profiles that the family of the 20 B model can run: its `memory_profiles`, at least bf16 and GGUF."""
+    from whichlora import registry
+
+    return tuple(getattr(registry.load("families", "qwen_image_edit"), "memory_profiles", ("bf16", "gguf-q8")))
 
 
 def _files(comfyui: Path | None) -> list[Check]:
@@ -77,7 +84,8 @@ def _document(checks: list[Check], diagnosis: Diagnosis) -> dict[str, Any]:
         "profile_when_free": diagnosis.after_closing.name if diagnosis.after_closing is not None else None,
         "profiles": [
             {
-                "name": fit.profile.name, "fits": fit.fits, "vram_gib": fit.profile.vram_gib,
+                "name": fit.profile.name, "fits": fit.fits, "supported": fit.supported,
+                "vram_gib": fit.profile.vram_gib,
                 "ram_gib": fit.profile.ram_gib, "download_gb": round(fit.profile.download_gb, 1),
                 "exact": fit.profile.exact, "source": fit.profile.source, "reason": fit.reason or None,
             }
@@ -110,10 +118,10 @@ def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
     fits.add_column("figures")
     for fit in diagnosis.fits:
         profile = fit.profile
+        known = profile.source.split(":")[0].split()[0] + ("" if fit.supported else "; not in this version")
         fits.add_row(
-            "✓" if fit.fits else "✗", profile.name, f"{profile.vram_gib:.1f}", f"{profile.ram_gib:.0f}",
-            f"{profile.download_gb:.0f}", "exact" if profile.exact else "differ", profile.source.partition(":")[0]
-            .partition(" ")[0],
+            "✓" if fit.fits and fit.supported else "✗", profile.name, f"{profile.vram_gib:.1f}",
+            f"{profile.ram_gib:.0f}", f"{profile.download_gb:.0f}", "exact" if profile.exact else "differ", known,
         )
     answer_console.print(fits, soft_wrap=False)
     answer_console.print("Scores are never compared across profiles. Sources of the figures: whichlora doctor --json")

@@ -87,11 +87,12 @@ def _plan(client: HubClient, cache: Path, request: Any, transformer: str, comfyu
 
 def _transformer_for_machine() -> str:
     """bf16 unless this machine has a GPU that only a smaller transformer fits."""
+    from whichlora.cli.doctor import supported_profiles
     from whichlora.machine.checks import diagnose
     from whichlora.machine.probe import probe
 
     facts = probe()
-    profile = diagnose(facts).profile
+    profile = diagnose(facts, supported_profiles()).profile
     if not facts.gpus or profile is None or profile.exact or profile.name == "nf4":
         return "bf16"
     return profile.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from whichlora.machine.memory import PROFILES, Fit, Profile, best, encoder_place, fit_all
@@ -41,15 +42,21 @@ class Diagnosis:
     """Profile that would fit if the GPU were empty, when it is a better one."""
 
 
-def diagnose(facts: MachineFacts) -> Diagnosis:
-    """Judge every fact; ComfyUI's folders and the Hub's files are looked at by the caller."""
+def diagnose(facts: MachineFacts, supported: Collection[str] | None = None) -> Diagnosis:
+    """Judge every fact; ComfyUI's folders and the Hub's files are looked at by the caller.
+
+    Args:
+        facts: The machine.
+        supported: Memory profiles that the model family can run; all of them when None.
+    """
     gpu = max(facts.gpus, key=lambda each: each.free_bytes, default=None)
-    fits = fit_all(gpu.free_bytes if gpu else 0, facts.ram_bytes)
+    fits = fit_all(gpu.free_bytes if gpu else 0, facts.ram_bytes, supported)
     chosen = best(fits)
-    empty = best(fit_all(gpu.total_bytes, facts.ram_bytes)) if gpu else None
+    roomy = fit_all(gpu.total_bytes, facts.ram_bytes, supported) if gpu else ()
+    empty = best(roomy)
     better = empty if empty is not None and _order(empty) < _order(chosen) else None
     checks = [
-        _python(facts), *_gpu(facts, gpu), *_memory(facts, gpu, chosen, better), _disk(facts, chosen),
+        _python(facts), *_gpu(facts, gpu), *_memory(facts, gpu, fits, roomy, better), _disk(facts, chosen),
         *_libraries(facts), *_hub(facts), *_windows(facts),
     ]
     return Diagnosis(tuple(checks), chosen, fits, better)
@@ -119,7 +126,10 @@ def _torch(facts: MachineFacts) -> Check:
     return Check("torch", True, f"{torch.version}, CUDA {torch.cuda}" if torch.cuda else f"{torch.version}, ROCm")
 
 
-def _memory(facts: MachineFacts, gpu: Gpu | None, chosen: Profile | None, better: Profile | None) -> list[Check]:
+def _memory(
+    facts: MachineFacts, gpu: Gpu | None, fits: Sequence[Fit], roomy: Sequence[Fit], better: Profile | None
+) -> list[Check]:
+    """VRAM that is free, host memory, and the profile that follows; `roomy` is the same card when empty."""
     checks: list[Check] = []
     if gpu is not None:
         held = gpu.total_bytes - gpu.free_bytes
@@ -129,17 +139,16 @@ def _memory(facts: MachineFacts, gpu: Gpu | None, chosen: Profile | None, better
             checks.append(Check("free VRAM", False, f"{found}; held by {_holders(gpu)}", advice))
         else:
             checks.append(Check("free VRAM", True, found + (f"; held by {_holders(gpu)}" if held > 2 * GIB else "")))
-    checks.append(_ram(facts, gpu))
+    checks.append(_ram(facts, roomy))
     if gpu is not None:
-        checks.append(_profile_check(facts, gpu, chosen))
+        checks.append(_profile_check(facts, gpu, fits))
     return checks
 
 
-def _ram(facts: MachineFacts, gpu: Gpu | None) -> Check:
+def _ram(facts: MachineFacts, fits: Sequence[Fit]) -> Check:
     """Host memory: fails only when it, and not the card, is what keeps every profile away."""
     found = f"{facts.ram_bytes / GIB:.1f} GiB, {facts.ram_free_bytes / GIB:.1f} available"
-    fits = fit_all(gpu.total_bytes, facts.ram_bytes) if gpu is not None else ()
-    kept_away = [fit for fit in fits if not fit.fits and "VRAM" not in fit.reason]
+    kept_away = [fit for fit in fits if fit.supported and not fit.fits and "VRAM" not in fit.reason]
     if not kept_away:
         return Check("RAM", True, found)
     first = kept_away[0].profile
@@ -150,10 +159,13 @@ def _ram(facts: MachineFacts, gpu: Gpu | None) -> Check:
     return Check("RAM", True, f"{found}; '{first.name}' would fit this card with {first.ram_gib:.0f} GiB of RAM")
 
 
-def _profile_check(facts: MachineFacts, gpu: Gpu, chosen: Profile | None) -> Check:
+def _profile_check(facts: MachineFacts, gpu: Gpu, fits: Sequence[Fit]) -> Check:
+    chosen = best(fits)
     if chosen is None:
+        unbuilt = ", ".join(fit.profile.name for fit in fits if fit.fits and not fit.supported)
+        also = f"; {unbuilt} would, but this version cannot run it" if unbuilt else ""
         return Check(
-            "memory profile", False, "none fits this VRAM and RAM",
+            "memory profile", False, f"none fits this VRAM and RAM{also}",
             "Close other programs, or rent a machine with 12 GB of VRAM and 32 GB of RAM or more.",
         )
     place = encoder_place(gpu.free_bytes, facts.ram_bytes)

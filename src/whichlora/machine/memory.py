@@ -5,7 +5,7 @@ Two bf16 copies of the transformer are 82 GB, so a PC with 32 GB of RAM cannot s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 GIB = 1024**3
@@ -81,14 +81,17 @@ class Fit:
     """Whether both memories suffice."""
     reason: str
     """What is missing, in words; '' when it fits."""
+    supported: bool = True
+    """Whether this version can run it; a profile that fits but is not built in is shown, never recommended."""
 
 
-def fit_all(vram_bytes: int, ram_bytes: int) -> tuple[Fit, ...]:
+def fit_all(vram_bytes: int, ram_bytes: int, supported: Collection[str] | None = None) -> tuple[Fit, ...]:
     """Hold every profile against a machine.
 
     Args:
         vram_bytes: Memory of the GPU that may be used.
         ram_bytes: Host memory that may be used.
+        supported: Names of the profiles that the model family can run; all of them when None.
     """
     vram, ram = max(0.0, vram_bytes / GIB - RESERVED_VRAM_GIB), ram_bytes / GIB
     fits: list[Fit] = []
@@ -98,13 +101,14 @@ def fit_all(vram_bytes: int, ram_bytes: int) -> tuple[Fit, ...]:
             for what, need, have in (("VRAM", profile.vram_gib, vram), ("RAM", profile.ram_gib, ram))
             if need > have
         ]
-        fits.append(Fit(profile, not missing, ", ".join(missing)))
+        known = supported is None or profile.name in supported
+        fits.append(Fit(profile, not missing, ", ".join(missing), known))
     return tuple(fits)
 
 
 def best(fits: Sequence[Fit]) -> Profile | None:
-    """The first profile that fits; None when even the smallest does not."""
-    return next((fit.profile for fit in fits if fit.fits), None)
+    """The first profile that fits and can be run; None when there is none."""
+    return next((fit.profile for fit in fits if fit.fits and fit.supported), None)
 
 
 def encoder_place(vram_bytes: int, ram_bytes: int) -> str:
