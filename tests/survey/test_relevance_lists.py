@@ -67,6 +67,18 @@ def test_the_same_catalogue_for_2511_gives_other_musts():
     assert "dx8152/Qwen-Edit-2509-Multiple-angles" not in must
 
 
+def test_no_more_than_ten_must_be_tested_and_the_most_used_come_first():
+    crowd = [
+        SurveyEntry(f"x/cam{index}", "lora", card_bases=(EDIT_2509,), specialty=("camera-angle",), licence="mit",
+                    downloads=index)
+        for index in range(30)
+    ]
+    assessed = assess(crowd, EDIT_2509)
+    assert [item.entry.downloads for item in assessed if item.list == "must"] == list(range(29, 19, -1))
+    assert [item.list for item in assessed] == ["must"] * 10 + ["should"] * 20
+    assert "come first" in assessed[10].why
+
+
 def test_what_cannot_be_had_is_skipped():
     entry = replace(CATALOGUE[0], missing="deleted")
     assert assess([entry], EDIT_2509)[0].list == "skip"

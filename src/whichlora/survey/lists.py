@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from whichlora.survey import bases
 from whichlora.survey.entry import Assessed, ListName, Rating, SurveyEntry, Verdict
@@ -10,13 +11,19 @@ from whichlora.survey.relevance import rate, top
 from whichlora.survey.requires import LIGHTNING_REPOS
 from whichlora.survey.verdict import judge
 
+MOST_MUSTS = 10
+"""A list of more is no list: a night of one GPU tests about this many."""
 _ORDER = {"must": 0, "should": 1, "skip": 2}
 
 
 def assess(entries: Iterable[SurveyEntry], target: str) -> list[Assessed]:
-    """Judge, rate and list entries for a base, most worth testing first."""
-    assessed = [assess_one(entry, target) for entry in entries]
-    return sorted(assessed, key=_rank)
+    """Judge, rate and list entries for a base, most worth testing first; at most `MOST_MUSTS` must be tested."""
+    ranked = sorted((assess_one(entry, target) for entry in entries), key=_rank)
+    musts = [item for item in ranked if item.list == "must"]
+    for item in musts[MOST_MUSTS:]:
+        why = f"{item.why} {MOST_MUSTS} others come first by claims and use."
+        ranked[ranked.index(item)] = replace(item, list="should", why=why)
+    return ranked
 
 
 def assess_one(entry: SurveyEntry, target: str) -> Assessed:
