@@ -1,0 +1,1 @@
+"""Metric tests and what they share: real photographs, damage, rendered figures."""
