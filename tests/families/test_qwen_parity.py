@@ -160,3 +160,18 @@ def test_sampler_settings_that_cannot_work_are_refused(folders, sampler, message
         session.denoise(prompt, None, [image], sampler, 1)
     with pytest.raises(UserError, match="has 4"):
         session.denoise(prompt, None, [image] * 4, tiny.SAMPLER, 1)
+
+
+def test_same_picture_on_the_embedded_model(tiny_areas, monkeypatch):
+    """Trained weights, at the size of the demo."""
+    from whichlora.tinyworld import PIPELINE_FOLDER
+
+    sampler = replace(tiny.SAMPLER, num_inference_steps=4, reference_area_px=128 * 128)
+    monkeypatch.setattr(stock, "VAE_IMAGE_SIZE", sampler.reference_area_px)
+    session = FAMILY.load(FAMILY.identify(str(PIPELINE_FOLDER), {"text_positions": "stock"}), "cpu")
+    pictures = [tiny.picture(5, 128, 128)]
+    prompt = "relight the picture with warm sunset light"
+    ours = our_picture(session, pictures, prompt, sampler, 3)
+    theirs = stock_picture(PIPELINE_FOLDER, pictures, prompt, sampler, 3, (128, 128))
+    assert ours.std() > 5
+    assert largest(ours, theirs) <= 1
