@@ -224,7 +224,7 @@ def questions(plan: Plan, ledger: Ledger) -> tuple[Mapping[str, str], ...]:
             "question": "What is the lowest quality at which a LoRA is viable?",
             "default": f"A consistency rate of {target} per must-have, shown for new photographs.",
             "reason": "The brief's target; shown, because the point estimate of a winner flatters.",
-            "flag": "target: in whichlora.yaml, or --target",
+            "flag": "target: in whichlora.yaml, or report --target",
         },
         {
             "question": "Which photographs represent the use?",
@@ -242,13 +242,13 @@ def questions(plan: Plan, ledger: Ledger) -> tuple[Mapping[str, str], ...]:
             "question": "What is measured beyond the character's consistency?",
             "default": "Edit done, identity, preservation, drift, artefacts, time and memory, each on its own.",
             "reason": "Consistency alone rewards doing nothing.",
-            "flag": "score --metrics",
+            "flag": "a metric is one file, metrics/<axis>/<name>.py",
         },
         {
             "question": "Which weights do the quality factors get?",
             "default": "Every kind of edit weighs the same; must-haves are conditions and are not traded off.",
             "reason": "Unknown weights are drawn at random too, and the report says when the choice hangs on them.",
-            "flag": "must_have: in whichlora.yaml, or --must-have",
+            "flag": "must_have: in whichlora.yaml, or report --must-have",
         },
     )
 

@@ -69,7 +69,7 @@ def set_up(folder: Path, *, photos: int, loras: dict[str, Path] | None = None) -
     with tempfile.TemporaryDirectory() as scratch:
         refs = write_demo_references(Path(scratch) / "refs", photos)
         others = write_impostors(Path(scratch) / "impostors")
-        candidates = [_candidate(name, path, profile) for name, path in repositories.items()]
+        candidates = [_candidate(name, path) for name, path in repositories.items()]
         create_project(
             folder, refs, others, template="figure", candidates=candidates, samplers=_samplers(profile),
             head={"name": "mina", "base": {"family": "qwen_image_edit", "location": str(PIPELINE_FOLDER)},
@@ -81,19 +81,23 @@ def set_up(folder: Path, *, photos: int, loras: dict[str, Path] | None = None) -
 
 def _samplers(profile: dict[str, Any]) -> dict[str, Any]:
     """The base's own sampler, and the few-step one that a distilled LoRA needs."""
-    return {"default": dict(profile["default"]), "few-steps": dict(profile["lightning"])}
+    area = {"reference_area_px": profile["vae_image_area"], "condition_area_px": profile["vae_image_area"]}
+    return {
+        name: {"num_inference_steps": profile[key]["steps"], "true_cfg_scale": profile[key]["true_cfg_scale"], **area}
+        for name, key in (("default", "default"), ("few-steps", "lightning"))
+    }
 
 
-def _candidate(name: str, folder: Path, profile: dict[str, Any]) -> dict[str, Any]:
+def _candidate(name: str, folder: Path) -> dict[str, Any]:
     """A suite entry for a repository folder: its weight file, licence and what its card claims."""
     weights = sorted(folder.glob("*.safetensors"))[0]
     front, claim = _card(folder / "README.md")
     tags = [str(tag).lower() for tag in front.get("tags") or []]
     entry = {
-        "name": name.rpartition("__")[2], "loras": f"{name}/{weights.name}",
+        "name": name.rpartition("--")[2], "loras": f"{name}/{weights.name}",
         "licence": str(front.get("license") or "unknown"), "card": claim,
     }
-    if "distillation" in tags or "lightning" in name.lower():
+    if "distillation" in tags or "lightning" in tags:
         entry["sampler"] = "few-steps"
     return entry
 

@@ -27,8 +27,8 @@ VERBS: dict[str, str] = {
     "evaluate": "run, score and report in one go.",
 }
 
-_LISTS = ("--refs", "--impostors")
-"""Options that take a list of files."""
+_LISTS = ("--refs", "--impostors", "--must-have")
+"""Options that take a list."""
 
 _HEAD = """\
 Usage: whichlora VERB [OPTIONS]

@@ -17,18 +17,24 @@ def command(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", help="Also write Markdown, such as docs/qwen-ecosystem-results.md.")
     ] = None,
+    target: Annotated[
+        float | None, typer.Option("--target", help="Rate that is good enough, instead of the suite's.", min=0, max=1)
+    ] = None,
+    must_have: Annotated[
+        list[str] | None, typer.Option("--must-have", help="Capabilities you need, instead of the suite's.")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Write the report of a project."""
     from whichlora.cli.evaluate import finish
     from whichlora.cli.project import open_project
-    from whichlora.cli.stages import Outcome, cell_counts, conclude, publish, stored_plan
+    from whichlora.cli.stages import Outcome, cell_counts, conclude, publish, stored_plan, with_wishes
     from whichlora.store import Store
 
     project = open_project(folder)
     with Store(project.workspace.folder) as store:
-        plan = stored_plan(store)
+        plan = with_wishes(stored_plan(store), target, must_have)
         findings = conclude(store, plan, f"whichlora evaluate {folder}")
         index = publish(project, store, plan, findings, markdown=markdown, folder=output)
         outcome = Outcome(plan, findings, index, markdown, cell_counts(store, plan))

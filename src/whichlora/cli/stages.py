@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
-from whichlora.errors import ProjectError, UserError
+from whichlora.errors import ProjectError, UnknownNameError, UserError
 from whichlora.findings import Findings
 from whichlora.plan.codec import plan_from_json, plan_to_json
 from whichlora.run.events import RunEvent
@@ -154,6 +154,23 @@ def stored_plan(store: Store) -> Plan:
     if data is None:
         raise ProjectError("This project has no pictures yet.", fix="Run: whichlora run PROJECT")
     return plan_from_json(data)
+
+
+def with_wishes(plan: Plan, target: float | None, must_have: list[str] | None) -> Plan:
+    """The plan with another target or other must-haves: pictures and scores stay what they are.
+
+    Raises:
+        UnknownNameError: A capability was not tested.
+        UserError: The target is no rate strictly between 0 and 1.
+    """
+    tested = sorted({case.family for case in plan.cases})
+    for name in must_have or ():
+        if name not in tested:
+            raise UnknownNameError("tested capability", name, tested)
+    if target is not None and not 0 < target < 1:
+        raise UserError(f"--target {target:g} is no rate.", fix="Use a number between 0 and 1, such as 0.7.")
+    return replace(plan, target=plan.target if target is None else target,
+                   must_have=tuple(must_have) if must_have else plan.must_have)
 
 
 def cell_counts(store: Store, plan: Plan) -> dict[str, int]:
