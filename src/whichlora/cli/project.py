@@ -124,7 +124,11 @@ def identify_base(project: Project, device: str) -> tuple[Any, BaseModel]:
     local = project.workspace.folder / location
     if local.exists():
         location = str(local)
-    base = family.identify(location, spec.options)
+    options = dict(spec.options)
+    single = project.workspace.folder / str(options.get("transformer_file") or "")
+    if options.get("transformer_file") and single.is_file():
+        options["transformer_file"] = str(single)
+    base = family.identify(location, options)
     return family, replace(base, options={**base.options, "device": device})
 
 
