@@ -1,4 +1,4 @@
-"""What votes say: planted agreement is found, useless and perverse metrics lose their say, people correct the machine."""
+"""What votes say: planted agreement is found, useless and perverse metrics lose their say, people outvote machines."""
 
 import json
 

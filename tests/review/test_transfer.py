@@ -48,7 +48,7 @@ def test_any_note_survives_and_none_becomes_a_formula(note):
         assert not row["note"].startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-@pytest.mark.parametrize("change, said", [
+@pytest.mark.parametrize(("change", "said"), [
     (lambda t: t.replace("both-bad", "left-ish"), "Line 2"), (lambda t: t.replace(",0.25,", ",7,"), "Line 2"),
     (lambda t: t.replace(A, "c1-elsewhere"), "does not plan"), (lambda t: t.replace("pair", "opinion"), "kind"),
     (lambda t: "a,b\n1,2\n", "no column"), (lambda t: "", "no column"),

@@ -100,9 +100,11 @@ def test_no_votes_at_all_leave_everything_equal():
     assert votes_until_separate(fitted)[2] is None
 
 
-@pytest.mark.parametrize("left, right, outcome", [([0], [0], [LEFT]), ([0], [5], [RIGHT]), ([0, 1], [1], [TIE])])
+@pytest.mark.parametrize(
+    ("left", "right", "outcome"), [([0], [0], [LEFT]), ([0], [5], [RIGHT]), ([0, 1], [1], [TIE])]
+)
 def test_votes_that_cannot_be_are_refused(left, right, outcome):
-    with pytest.raises(ValueError, match="votes|vote"):
+    with pytest.raises(ValueError, match="vote"):
         fit_strengths(3, left, right, outcome, [0] * len(left))
 
 
@@ -119,11 +121,11 @@ def test_top_two_pairs_sum_to_one_and_prefer_the_leaders():
 def test_votes_left_shrink_as_votes_come_in_and_end_at_zero():
     rng = np.random.default_rng(5)
     left, right, outcome, photo = play([1.2, 0.0], 400, rng)
-    counts = []
-    for n in (14, 400):
-        counts.append(votes_until_separate(fit_strengths(2, left[:n], right[:n], outcome[:n], photo[:n]))[2])
-    assert counts[-1] == 0
-    assert counts[0] is None or counts[0] >= 0
+    counts = [votes_until_separate(fit_strengths(2, left[:n], right[:n], outcome[:n], photo[:n]))[2]
+              for n in (6, 20, 400)]
+    assert counts[0] is None
+    assert counts[1] is None or counts[1] > 0
+    assert counts[2] == 0
 
 
 def test_the_number_of_votes_left_is_about_right():

@@ -104,7 +104,8 @@ def test_thirty_votes_by_keyboard_with_a_reload_in_the_middle(page, project):
         press(page, key)
     given = [vote for vote in votes(folder, "Thirty") if isinstance(vote, PairVote)]
     assert len(given) == 30
-    expected = {"1": "left", "2": "right", "ArrowLeft": "left", "ArrowRight": "right", "ArrowDown": "tie", "x": "both-bad"}
+    expected = {"1": "left", "2": "right", "ArrowLeft": "left", "ArrowRight": "right", "ArrowDown": "tie",
+                "x": "both-bad"}
     assert [vote.answer for vote in given] == [expected[key] for key in keys]
     assert page.locator("#progress").inner_text().startswith("30 votes")
     cells = {cell.id: cell for cell in plan.cells}
@@ -253,7 +254,7 @@ def test_best_and_worst_by_keyboard(page, project):
 
 
 def test_the_viewer_swaps_axes_filters_and_compares(page, project):
-    _, plan, server = project
+    server = project[2]
     begin(page, server, "Viewer")
     page.goto(server.origin + "/viewer")
     page.wait_for_selector(".cell img")
@@ -275,14 +276,16 @@ def test_the_viewer_swaps_axes_filters_and_compares(page, project):
         page.keyboard.press(key)
         until(page, f"document.querySelector('[data-mode={mode}]').getAttribute('aria-pressed') === 'true'")
         page.wait_for_selector("#stage .layer.over img")
-    before = page.locator("#viewer-asked").inner_text() + page.locator("#viewer-title").inner_text()
+    words = "['#viewer-asked', '#viewer-title'].map((id) => document.querySelector(id).textContent).join()"
+    before = page.evaluate(words)
     page.keyboard.press("ArrowRight")
-    until(page, "(old) => document.querySelector('#viewer-asked').textContent + document.querySelector('#viewer-title').textContent !== old", arg=before)
+    until(page, f"(old) => {words} !== old", arg=before)
     page.keyboard.press("s")
     until(page, "document.querySelectorAll('#stage .pane').length >= 2")
     page.keyboard.press("+")
-    moved = page.locator("#stage .layer.under img").evaluate_all("all => new Set(all.map((one) => one.style.transform)).size")
-    assert moved == 1  # one zoom for all
+    moved = page.locator("#stage .layer.under img").evaluate_all("all => all.map((one) => one.style.transform)")
+    assert len(set(moved)) == 1  # one zoom for all
+    assert "scale(1.4)" in moved[0]
     page.keyboard.press("Escape")
     assert page.problems == []
 
@@ -365,13 +368,18 @@ def test_the_matrix_never_loads_everything(page, tmp_path):
 def payloads(count):
     """Cross-site-scripting payloads: seeds crossed with wrappers, each calling a function that must never run."""
     seeds = [
-        "<script>hit({n})</script>", "<img src=x onerror=hit({n})>", "<svg onload=hit({n})>", "\"><script>hit({n})</script>",
+        "<script>hit({n})</script>", "<img src=x onerror=hit({n})>", "<svg onload=hit({n})>",
+        "\"><script>hit({n})</script>",
         "'><img src=x onerror=hit({n})>", "javascript:hit({n})", "</title><script>hit({n})</script>",
-        "<iframe srcdoc='<script>parent.hit({n})</script>'>", "<a href=javascript:hit({n}) autofocus onfocus=hit({n})>x</a>",
-        "{{{{constructor.constructor('hit({n})')()}}}}", "${{hit({n})}}", "<details open ontoggle=hit({n})>", "`-hit({n})-`",
-        "<style>@import'//evil.example/{n}'</style>", "<math><mtext><script>hit({n})</script>", "\\u003cscript\\u003ehit({n})",
+        "<iframe srcdoc='<script>parent.hit({n})</script>'>",
+        "<a href=javascript:hit({n}) autofocus onfocus=hit({n})>x</a>",
+        "{{{{constructor.constructor('hit({n})')()}}}}", "${{hit({n})}}", "<details open ontoggle=hit({n})>",
+        "`-hit({n})-`",
+        "<style>@import'//evil.example/{n}'</style>", "<math><mtext><script>hit({n})</script>",
+        "\\u003cscript\\u003ehit({n})",
         "<input autofocus onfocus=hit({n})>", "<body onpageshow=hit({n})>", "&lt;script&gt;hit({n})&lt;/script&gt;",
-        "<object data=javascript:hit({n})>", "<video><source onerror=hit({n})>", "<link rel=stylesheet href=//evil.example/{n}>",
+        "<object data=javascript:hit({n})>", "<video><source onerror=hit({n})>",
+        "<link rel=stylesheet href=//evil.example/{n}>",
         "--><script>hit({n})</script>", "]]><script>hit({n})</script>", "<img/src/onerror=hit({n})>",
     ]
     wraps = ["{}", "a{}b", "\u202e{}", "{}\u2028", "  {}", "<b>{}</b>", "'{}'", "\"{}\"", "/*{}*/", "<!--{}"]
@@ -406,7 +414,7 @@ def test_hostile_texts_run_nowhere(page, tmp_path):
     hostile_project(folder, texts)
     with running(folder) as server:
         outside = []
-        page.on("request", lambda request: outside.append(request.url) if not request.url.startswith(server.origin) else 0)
+        page.on("request", lambda request: outside.append(request.url))
         page.expose_function("hit", lambda *_: page.problems.append("SCRIPT RAN"))
         name = "<img src=x onerror=hit(0)>"
         begin(page, server, name)
@@ -444,7 +452,7 @@ def test_hostile_texts_run_nowhere(page, tmp_path):
             return box.querySelectorAll('*').length; }""", texts)
         assert told == 1000  # one element a text: none made another
         page.wait_for_timeout(300)
-        assert outside == []
+        assert [url for url in outside if not url.startswith(server.origin)] == []
         assert not [line for line in page.problems if "SCRIPT RAN" in line or re.search("refused|violates", line, re.I)]
 
 

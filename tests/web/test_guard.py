@@ -41,8 +41,8 @@ def cookie(server):
 
 
 READS = ["/api/state?rater=a", "/api/pair?rater=a&question=identity", "/api/matrix", "/api/pulse", "/api/cell?at=0",
-         "/api/block?rows=candidate&columns=case&fixed=0&r0=0&r1=2&c0=0&c1=2", "/api/rating?rater=a", "/api/lineup?rater=a",
-         "/image/AAAAAAAAAAAAAAAAAAAAAA", "/api/found?label=passed+everything"]
+         "/api/block?rows=candidate&columns=case&fixed=0&r0=0&r1=2&c0=0&c1=2", "/api/rating?rater=a",
+         "/api/lineup?rater=a", "/image/AAAAAAAAAAAAAAAAAAAAAA", "/api/found?label=passed+everything"]
 WRITES = ["/api/vote", "/api/undo", "/api/rate", "/api/pick", "/api/pass", "/api/invite"]
 
 
@@ -146,7 +146,8 @@ def test_every_answer_is_armoured(server, path):
 
 @pytest.mark.parametrize("path", [
     "/static/../app.py", "/static/..%2f..%2fetc%2fpasswd", "/static/%2e%2e/app.py", "/image/../../store.sqlite",
-    "/image/..%2f..%2fstore.sqlite", "/images/", "/store.sqlite", "/static/store.sqlite", "/static/", "/refs/photo-0.png",
+    "/image/..%2f..%2fstore.sqlite", "/images/", "/store.sqlite", "/static/store.sqlite", "/static/",
+    "/refs/photo-0.png",
 ])
 def test_no_path_of_a_request_reaches_the_disk(server, path):
     lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", cookie(server)]
@@ -178,6 +179,17 @@ def test_the_server_listens_on_this_machine_only():
         assert listener.getsockname()[0] == "127.0.0.1"
         with pytest.raises(MachineError, match="cannot be used"):
             open_socket(listener.getsockname()[1])
+
+
+def test_answers_are_not_held_back(server):
+    import time
+
+    client, times = server.client(), []
+    for _ in range(40):
+        began = time.perf_counter()
+        client.get("/static/icon.svg")
+        times.append(time.perf_counter() - began)
+    assert sorted(times)[10] < 0.03  # Nagle's algorithm against delayed acknowledgements would make all of them 40 ms
 
 
 def test_old_sessions_give_way():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,7 +60,8 @@ def build_app(folder: Path, plan: Plan, sessions: Sessions) -> Guard:
         if showing is None:
             return PlainTextResponse("There is no such picture.", 404)
         if not slots:
-            slots.append(anyio.CapacityLimiter(3))  # encoding is work for the processor: votes must not wait for it
+            # Encoding is work for the processor: one core stays free, so that votes need not wait for it.
+            slots.append(anyio.CapacityLimiter(max(1, min(4, (os.cpu_count() or 2) - 1))))
         try:
             data = await in_thread(lambda: pictures.encoder.encode(showing), slots[0])
         except WhichloraError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -23,7 +24,8 @@ def open_socket(port: int) -> socket.socket:
     Raises:
         MachineError: The port is taken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio turns Nagle's delay of 40 ms an answer off only where the protocol is named.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
@@ -51,6 +53,7 @@ def serve(folder: Path, plan: Plan, port: int, ready: Callable[[str, Sessions], 
                                 h11_max_incomplete_event_size=32 * 1024, timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         ready(sessions.link(), sessions)
-        server.run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how this ends; uvicorn raises it again after it has shut down
+            server.run(sockets=[listener])
     finally:
         listener.close()
