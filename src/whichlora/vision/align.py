@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from whichlora.vision.faces import similarity_transform
 from whichlora.vision.picture import Picture, remembered
 
-WORKING_SIDE_PX = 1024
+WORKING_SIDE_PX = 768
 """Longer side at which features are sought; smaller pictures are enlarged (at most twofold)."""
 SMALL_SIDE_PX = 256
-MAX_FEATURES = 1500
+MAX_FEATURES = 1000
 RATIO = 0.75
 """Lowe's ratio: the second-best match must be clearly worse."""
 MIN_INLIERS = 12

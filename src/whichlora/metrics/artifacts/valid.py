@@ -12,6 +12,8 @@ from whichlora.types import Measurement
 
 BLACK_MEAN, BLACK_TOP = 4.0, 40
 FLAT_STD = 1.5
+CROP_PX = 384
+"""Side of the middle part in which noise is looked for."""
 NOISE_CORRELATION = 0.25
 """Correlation of a pixel with its neighbour below which a contrasty picture is noise; photographs have 0.9 or more."""
 RELATIVE_STRUCTURE = 0.08
@@ -30,19 +32,27 @@ def problem_of(view: View) -> str:
         return f"{output.shape[1]} × {output.shape[0]} pixels instead of {wanted[1]} × {wanted[0]}"
     if view.source.shape != output.shape:
         return f"shape {output.shape[:2]} differs from the source's {view.source.shape[:2]}"
-    spread = float(output.astype(np.float32).std(axis=(0, 1)).max())
+    spread = _spread(output)
     if float(output.mean()) < BLACK_MEAN and np.quantile(output, 0.999) < BLACK_TOP:
         return "black (a NaN in the decoder gives this)"
-    if spread < FLAT_STD or spread < RELATIVE_STRUCTURE * float(view.source.std()):
+    if spread < FLAT_STD or spread < RELATIVE_STRUCTURE * _spread(view.source):
         return "one flat colour"
     if spread > 20 and neighbour_correlation(output) < NOISE_CORRELATION:
         return "noise"
     return ""
 
 
+def _spread(picture: Picture) -> float:
+    """Largest standard deviation of a channel, grey levels."""
+    import cv2
+
+    return float(np.max(cv2.meanStdDev(picture)[1]))
+
+
 def neighbour_correlation(picture: Picture) -> float:
     """Correlation of grey values with their right-hand and lower neighbours, −1 to 1."""
-    grey = picture.astype(np.float64).mean(-1)
+    top, left = (max(0, (side - CROP_PX) // 2) for side in picture.shape[:2])
+    grey = picture[top : top + CROP_PX, left : left + CROP_PX].astype(np.float32).mean(-1)
     pairs = ((grey[:, :-1], grey[:, 1:]), (grey[:-1], grey[1:]))
     return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
 

@@ -21,15 +21,15 @@ def ssim_map(a: Picture, b: Picture) -> NDArray[np.float64]:
     """SSIM per pixel, mean over the three channels; −1 to 1, height × width."""
     import cv2
 
-    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
         smooth = cv2.GaussianBlur(values, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT_101)
-        return np.asarray(smooth, dtype=np.float64)
+        return np.asarray(smooth, dtype=np.float32)
 
-    x, y = a.astype(np.float64), b.astype(np.float64)
+    x, y = a.astype(np.float32), b.astype(np.float32)
     mx, my = mean(x), mean(y)
     vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
     value = ((2 * mx * my + C1) * (2 * vxy + C2)) / ((mx * mx + my * my + C1) * (vx + vy + C2))
-    return value.mean(-1)
+    return value.mean(-1, dtype=np.float64)
 
 
 def measure(view: View, prepared: Any) -> Measurement:
