@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from whichlora.analysis.analyse import analyse
@@ -15,7 +16,9 @@ TRUTH_METRIC = "truth/consistent"
 """Grades from an exact ground truth, where one exists; shown apart, read by no decision."""
 
 
-def analyse_store(store: Store, plan: Plan, *, context: str, manifest: Mapping[str, Any]) -> Findings:
+def analyse_store(
+    store: Store, plan: Plan, *, context: str, manifest: Mapping[str, Any], distrusted: Collection[str] = ()
+) -> Findings:
     """Analyse the newest scores of a plan and store the findings.
 
     Args:
@@ -23,11 +26,15 @@ def analyse_store(store: Store, plan: Plan, *, context: str, manifest: Mapping[s
         plan: The plan whose cells count.
         context: Scoring context, so that scores from other calibration photographs do not mix in.
         manifest: Settings and the command that repeats the run, for the report's footer.
+        distrusted: Metrics that people's votes contradict: they inform and decide nothing.
     """
     cells = {cell.id for cell in plan.cells}
     scores = [score for score in newest(store.scores(context=context)) if score.cell in cells]
     truth = {score.cell: score.passed for score in scores if score.metric == TRUTH_METRIC and score.passed is not None}
-    gradeless = [score for score in scores if not score.metric.startswith("truth/")]
+    gradeless = [
+        replace(score, gate=None, passed=None) if score.metric in distrusted else score
+        for score in scores if not score.metric.startswith("truth/")
+    ]
     generations = [generation for cell, generation in store.generations().items() if cell in cells]
     findings = analyse(plan, generations, gradeless, truth=truth or None, settings={"manifest": dict(manifest)})
     store.add_document("findings", to_json(findings))

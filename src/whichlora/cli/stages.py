@@ -108,7 +108,9 @@ def conclude(store: Store, plan: Plan, command: str) -> Findings:
     from whichlora import __version__
     from whichlora.analysis.stage import analyse_store
     from whichlora.metrics.stage import scoring_context
+    from whichlora.review.stage import distrusted, summarise_store
 
+    people = summarise_store(store, plan, context=scoring_context(plan))
     manifest: dict[str, Any] = {
         "command": command, "whichlora": __version__, "libraries": dict(plan.libraries), "base": plan.base.id,
         "base_fingerprint": plan.base.fingerprint, "options": dict(plan.base.options),
@@ -124,7 +126,9 @@ def conclude(store: Store, plan: Plan, command: str) -> Findings:
         },
     }
     with _status("weighing the evidence"):
-        return analyse_store(store, plan, context=scoring_context(plan), manifest=manifest)
+        return analyse_store(
+            store, plan, context=scoring_context(plan), manifest=manifest, distrusted=distrusted(people)
+        )
 
 
 def publish(

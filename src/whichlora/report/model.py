@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class ReportInput:
     """Content hash of a generated picture → its PNG file."""
     source_path: Callable[[str], Path]
     """Id of a source photograph → its file."""
+    people: Mapping[str, Any] = field(default_factory=dict)
+    """What people's votes say, as the review stage stored it; empty while nobody has voted."""
 
 
 @dataclass(frozen=True)

@@ -22,5 +22,5 @@ def report_input(store: Store, plan: Plan, findings: Findings, folder: Path, *, 
         findings=findings, plan=plan,
         generations={cell: item for cell, item in store.generations().items() if cell in cells},
         scores={cell: tuple(items) for cell, items in by_cell.items()},
-        image_path=store.images.path, source_path=lambda name: paths[name],
+        image_path=store.images.path, source_path=lambda name: paths[name], people=store.document("people") or {},
     )

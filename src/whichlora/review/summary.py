@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from whichlora import registry
 from whichlora.review.board import Board, build_board
@@ -29,7 +30,7 @@ _ASKS: dict[str, Question] = {"identity": "identity", "following": "edit", "edit
                               "artefact": "defect", "drift": "defect", "preservation": "identity", "valid": "defect"}
 """Gate or axis of a metric → the question of people that it is compared with."""
 _SIGN = {"left": 1, "right": -1, "tie": 0, "both-bad": 0}
-ENOUGH_VOTES = 20
+ENOUGH_VOTES = 40
 """Votes before which a metric's agreement with people is left open rather than denied."""
 SHOWN = 12
 """Disagreements that are named, strongest first."""
@@ -150,7 +151,10 @@ def _question(board: Board, pairs: Sequence[PairVote], question: Question) -> di
         row |= {"strength": against.value, "low": against.low, "high": against.high}
         if base is not None and base != item:
             contrast = fitted.contrast(int(item), base)
-            row["against_base"] = asdict(contrast) | {"preferred": fitted.win_probability(int(item), base)}
+            shares = expit([contrast.value, contrast.low, contrast.high])
+            row["against_base"] = asdict(contrast) | {
+                "preferred": float(shares[0]), "preferred_low": float(shares[1]), "preferred_high": float(shares[2]),
+            }
         row["votes"] = sum(item in (board.where[vote.left][0], board.where[vote.right][0]) for vote in usable)
         found["candidates"].append(row)
     note = "fewer than 6 photographs: direction only" if fitted.photos < 6 else ""

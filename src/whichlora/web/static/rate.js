@@ -5,7 +5,7 @@
   const { find, element } = ui;
   const SPACE = "http://www.w3.org/2000/svg";
   const WORDS = {
-    identity: ["someone else", "hardly alike", "unsure", "the same, small slips", "unmistakably the same"],
+    identity: ["someone else", "hardly alike", "unsure", "the same, small slips", "clearly the same"],
     edit: ["not done", "hardly", "half done", "done, small faults", "exactly as asked"],
   };
   const now = { task: null, busy: true, values: {}, marks: [], press: null };
