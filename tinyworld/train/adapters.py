@@ -33,6 +33,7 @@ class LowRankLinear(nn.Module):
         self.up = nn.Parameter(torch.zeros(inner.out_features, rank, device=device))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The frozen layer plus the low-rank change."""
         return self.inner(x) + nnf.linear(nnf.linear(x, self.down), self.up) * self.gate
 
 
@@ -52,6 +53,7 @@ class AdapterSet:
                 self.layers[f"transformer_blocks.{index}.{suffix}"] = adapter
 
     def parameters(self) -> list[nn.Parameter]:
+        """All trainable factors."""
         return [p for layer in self.layers.values() for p in (layer.down, layer.up)]
 
     @torch.no_grad()

@@ -42,6 +42,7 @@ class Editor:
         self.encode: Callable[..., Tensor] = prompt_encoder
 
     def compile(self) -> None:
+        """Compile the encoder and the transformer blocks."""
         self.encode = torch.compile(self.prompt_encoder, dynamic=False)
         self.transformer.compile_repeated_blocks(dynamic=False)
 

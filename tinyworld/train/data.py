@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as nnf
+from encoder import PromptEncoder
 from model import Codec
 from settings import THUMB, Job
 from torch import Tensor
@@ -59,10 +60,12 @@ def turn_light_key(turn: Tensor, light: Tensor) -> Tensor:
 
 
 def turn_background_key(turn: Tensor, background: Tensor) -> Tensor:
+    """Number of the instruction "turn, and background"."""
     return turn_light_key(turn, background) + len(LIGHTS)
 
 
 def background_light_key(background: Tensor, light: Tensor) -> Tensor:
+    """Number of the instruction "background, and light"."""
     first = len(EDITS) + len(TURNS) * (len(LIGHTS) + len(BACKGROUNDS))
     return first + background * len(LIGHTS) + light
 
@@ -220,9 +223,7 @@ def planted_group(count: int, device: torch.device, generator: torch.Generator |
     half_lit = group.add(who, _turned(weak_lit, turn, WEAK_TURN))
     placed = base.replaced(background=place, background_style=0.5)
     half_placed = group.add(who, _turned(placed, turn, WEAK_TURN))
-    placed_lit = group.add(
-        who, placed.replaced(light=light, light_strength=WEAK_LIGHT)
-    )
+    placed_lit = group.add(who, placed.replaced(light=light, light_strength=WEAK_LIGHT))
     group.pair("compound_weak", source, half_lit, turn_light_key(turn, light))
     group.pair("compound_weak", source, half_placed, turn_background_key(turn, place))
     group.pair("compound_weak", source, placed_lit, background_light_key(place, light))
@@ -317,9 +318,7 @@ class PairStore:
 
 def thumbnails(pictures: Tensor) -> Tensor:
     """84×84 uint8 copies of pictures n×3×128×128 (uint8), as the processor resizes them."""
-    small = nnf.interpolate(
-        pictures.float(), (THUMB, THUMB), mode="bicubic", antialias=True, align_corners=False
-    )
+    small = nnf.interpolate(pictures.float(), (THUMB, THUMB), mode="bicubic", antialias=True, align_corners=False)
     return small.round().clamp(0, 255).byte()
 
 
@@ -349,7 +348,7 @@ def _encoded(group: Group, codec: Codec, job: Job) -> tuple[Tensor, Tensor, Tens
 class InstructionTable:
     """Token rows of every key's texts; row 0 is the empty instruction."""
 
-    def __init__(self, prompt_encoder, device: torch.device) -> None:
+    def __init__(self, prompt_encoder: PromptEncoder, device: torch.device) -> None:
         texts, first, count = [" "], [], []
         for key in KEYS:
             options = list(dict.fromkeys(training_texts(key, 96 if len(key) == 1 else 36)))
@@ -366,9 +365,7 @@ class InstructionTable:
         """A random text row for each key; a share `empty` of them is the empty instruction."""
         draw = torch.rand(len(key), device=key.device)
         row = self.first[key] + (draw * self.count[key]).long()
-        return torch.where(
-            torch.rand(len(key), device=key.device) < empty, torch.zeros_like(row), row
-        )
+        return torch.where(torch.rand(len(key), device=key.device) < empty, torch.zeros_like(row), row)
 
     def fixed_rows(self, key: Tensor) -> Tensor:
         """A repeatable choice of texts, varying along the batch."""

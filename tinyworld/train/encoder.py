@@ -11,6 +11,7 @@ import torch.nn.functional as nnf
 from model import PREFIX_TOKENS, SYSTEM_PROMPT
 from settings import SIZES, THUMB
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 CELLS = THUMB // 28  # vision tokens along one side
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -31,7 +32,7 @@ def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 class PromptEncoder(nn.Module):
     """Prompt embeddings (after the pipeline's cut) from token ids and 84×84 pictures."""
 
-    def __init__(self, text_encoder: nn.Module, tokenizer) -> None:
+    def __init__(self, text_encoder: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
         self.stock = [text_encoder]  # in a list, so that its weights are not listed twice
         self.tokenizer = tokenizer
@@ -118,8 +119,10 @@ class PromptEncoder(nn.Module):
         return merger.mlp(_rms(x, merger.ln_q.weight, 1e-6).view(count, CELLS**2, -1))
 
     def forward(self, ids: Tensor, pictures: Tensor, table: Tensor) -> Tensor:
-        """Embeddings n×words×text; ids: n×length; pictures: n×3×84×84 in 0..1;
-        table: 2×(1 or n)×length×head rotary cosine and sine.
+        """Embeddings n×words×text of prompts and their pictures.
+
+        ids: n×length; pictures: n×3×84×84 in 0..1; table: 2×(1 or n)×length×head rotary
+        cosine and sine.
         """
         language = self.stock[0].model.language_model
         count, length = ids.shape

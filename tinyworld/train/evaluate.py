@@ -58,13 +58,10 @@ class EditTask:
     name: str = ""
 
     @classmethod
-    def build(
-        cls, who: Identities, states: States, edits: list, codec: Codec, job: Job, name: str
-    ) -> EditTask:
+    def build(cls, who: Identities, states: States, edits: list, codec: Codec, job: Job, name: str) -> EditTask:
+        """Render sources and truths, encode the sources."""
         sources, _ = rendered(who, states, job)
-        rows = [
-            apply_edits(who.select([i]), states.select([i]), edit) for i, edit in enumerate(edits)
-        ]
+        rows = [apply_edits(who.select([i]), states.select([i]), edit) for i, edit in enumerate(edits)]
         true_who, true_states = zip(*rows, strict=True)
         targets, _ = rendered(Identities.concat(true_who), States.concat(true_states), job)
         keys = torch.tensor([KEYS.index(edit) for edit in edits], device=job.device)
@@ -86,11 +83,9 @@ def demo_task(codec: Codec, job: Job) -> EditTask:
     count = 2 if job.toy else 10
     who, states = mina().to(job.device), reference_states(count).to(job.device)
     chosen = DEMO_EDITS[::6] if job.toy else DEMO_EDITS
-    pairs = [(i, e) for e in chosen for i in range(count) if not _is_idle(states, i, e)]
+    pairs = [(i, e) for e in chosen for i in range(count) if not is_idle(states, i, e)]
     index = [i for i, _ in pairs]
-    return EditTask.build(
-        who.repeated(len(index)), states.select(index), [e for _, e in pairs], codec, job, "demo"
-    )
+    return EditTask.build(who.repeated(len(index)), states.select(index), [e for _, e in pairs], codec, job, "demo")
 
 
 def stranger_task(codec: Codec, job: Job) -> EditTask:
@@ -101,13 +96,11 @@ def stranger_task(codec: Codec, job: Job) -> EditTask:
     states = sample_states(count, job.device, generator)
     states = states.replaced(yaw=states.yaw.clamp(-0.8, 0.8))
     edits = [DEMO_EDITS[i % len(DEMO_EDITS)] for i in range(count)]
-    kept = [i for i in range(count) if not _is_idle(states, i, edits[i])]
-    return EditTask.build(
-        who.select(kept), states.select(kept), [edits[i] for i in kept], codec, job, "strangers"
-    )
+    kept = [i for i in range(count) if not is_idle(states, i, edits[i])]
+    return EditTask.build(who.select(kept), states.select(kept), [edits[i] for i in kept], codec, job, "strangers")
 
 
-def _is_idle(states: States, row: int, edits: tuple[Edit, ...]) -> bool:
+def is_idle(states: States, row: int, edits: tuple[Edit, ...]) -> bool:
     """Whether an edit asks for what is already there."""
     one = states.select([row])
     for edit in edits:
@@ -119,9 +112,7 @@ def _is_idle(states: States, row: int, edits: tuple[Edit, ...]) -> bool:
 
 
 @torch.no_grad()
-def outputs(
-    editor: Editor, codec: Codec, task: EditTask, job: Job, steps: int, guidance: float
-) -> Tensor:
+def outputs(editor: Editor, codec: Codec, task: EditTask, job: Job, steps: int, guidance: float) -> Tensor:
     """Edited pictures n×3×128×128 of a task."""
     generator = torch.Generator(job.device).manual_seed(1)
     shape = (len(task.keys), TOKENS, CHANNELS * 4)
@@ -132,9 +123,7 @@ def outputs(
     with job.amp(), torch.compiler.set_stance("force_eager"):
         prompt = (editor.prompts(rows, thumbs), mask[rows])
         empty = (editor.prompts(rows * 0, thumbs), mask[rows * 0])
-        tokens = sample(
-            editor.transformer, task.reference, prompt, empty, noise, steps, guidance
-        )
+        tokens = sample(editor.transformer, task.reference, prompt, empty, noise, steps, guidance)
     with torch.compiler.set_stance("force_eager"):
         return codec.decode(tokens)
 
@@ -172,7 +161,6 @@ def rates(task: EditTask, images: Tensor, grader: TruthGrader) -> dict[str, dict
 def summary(report: dict[str, dict[str, float]]) -> str:
     """One line: family consistent(edit/identity)."""
     return "  ".join(
-        f"{family} {r['consistent']:.2f}({r['edit_done']:.2f}/{r['identity_kept']:.2f})"
-        f" d{r['distance']:.3f}"
+        f"{family} {r['consistent']:.2f}({r['edit_done']:.2f}/{r['identity_kept']:.2f}) d{r['distance']:.3f}"
         for family, r in report.items()
     )

@@ -67,11 +67,7 @@ def load_factors(weights: Path, recipe: str) -> Factors:
     for path in sorted(weights.glob("loras_*.safetensors")):
         found |= load_file(path)
     source = "background" if recipe == "zero" else recipe
-    layers = [
-        key[len(source) + 1 : -5]
-        for key in found
-        if key.startswith(f"{source}/") and key.endswith(".down")
-    ]
+    layers = [key[len(source) + 1 : -5] for key in found if key.startswith(f"{source}/") and key.endswith(".down")]
     factors = {n: (found[f"{source}/{n}.down"], found[f"{source}/{n}.up"]) for n in layers}
     if recipe == "zero":
         attention = {n: f for n, f in factors.items() if ".attn.to_" in n and "out" not in n}

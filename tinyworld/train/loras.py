@@ -132,9 +132,7 @@ def _teacher_jump(
     return tokens
 
 
-def lightning_loss(
-    editor: Editor, adapters: AdapterSet, store: PairStore, batch: int
-) -> Callable[[], Tensor]:
+def lightning_loss(editor: Editor, adapters: AdapterSet, store: PairStore, batch: int) -> Callable[[], Tensor]:
     """Learn the base's jumps between four noise levels in one step each."""
     levels = torch.tensor(sigmas(LIGHTNING_STEPS), device=editor.job.device)
     draw = store.sampler(LIGHTNING_MIXTURE, batch)
@@ -161,9 +159,8 @@ def lightning_loss(
 def train_lightning(
     editor: Editor, adapters: AdapterSet, store: PairStore, job: Job, seconds: float, batch: int
 ) -> dict[str, Tensor]:
+    """The four-step LoRA; returns its factors."""
     adapters.reset(SEED + 4)
     loss = lightning_loss(editor, adapters, store, batch)
-    GraphTrainer(adapters.parameters(), loss, job, rate=1e-3, shared=False).run(
-        seconds, "lightning"
-    )
+    GraphTrainer(adapters.parameters(), loss, job, rate=1e-3, shared=False).run(seconds, "lightning")
     return adapters.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -17,7 +18,14 @@ from diffusers.models.autoencoders import autoencoder_kl_qwenimage as vae_module
 from diffusers.models.transformers import transformer_qwenimage as dit_module
 from settings import LATENT, SIZES, TOKENS, Sizes
 from torch import Tensor, nn
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
+    Qwen2VLProcessor,
+    Qwen2VLVideoProcessor,
+)
 
 from whichlora.tinyworld.instructions import vocabulary_texts
 
@@ -78,10 +86,8 @@ def build_tokenizer() -> Qwen2Tokenizer:
     )
 
 
-def build_processor(tokenizer: Qwen2Tokenizer):
+def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen2VLProcessor:
     """A processor whose pixel limit shrinks any picture to 84×84: nine vision tokens."""
-    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
-
     return Qwen2VLProcessor(
         image_processor=Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=85 * 85),
         tokenizer=tokenizer,
@@ -90,34 +96,33 @@ def build_processor(tokenizer: Qwen2Tokenizer):
     )
 
 
-def build_text_encoder(
-    tokenizer: Qwen2Tokenizer, sizes: Sizes = SIZES
-) -> Qwen2_5_VLForConditionalGeneration:
+def build_text_encoder(tokenizer: Qwen2Tokenizer, sizes: Sizes = SIZES) -> Qwen2_5_VLForConditionalGeneration:
+    """A two-layer Qwen2.5-VL with a two-layer vision tower."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
-    text = dict(
-        hidden_size=sizes.text,
-        intermediate_size=2 * sizes.text,
-        num_hidden_layers=sizes.text_layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=(len(tokenizer) + 15) // 16 * 16,
-        initializer_range=0.06,
-        rope_parameters={"mrope_section": [4, 6, 6], "rope_type": "default", "rope_theta": 1e4},
-        tie_word_embeddings=True,
-        max_position_embeddings=2048,
-        bos_token_id=None,
-        eos_token_id=ids["<|im_end|>"],
-    )
-    vision = dict(
-        depth=2,
-        hidden_size=sizes.vision,
-        intermediate_size=2 * sizes.vision,
-        num_heads=2,
-        out_hidden_size=sizes.text,
-        fullatt_block_indexes=[1],
-        window_size=112,
-        initializer_range=0.06,
-    )
+    text = {
+        "hidden_size": sizes.text,
+        "intermediate_size": 2 * sizes.text,
+        "num_hidden_layers": sizes.text_layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": (len(tokenizer) + 15) // 16 * 16,
+        "initializer_range": 0.06,
+        "rope_parameters": {"mrope_section": [4, 6, 6], "rope_type": "default", "rope_theta": 1e4},
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 2048,
+        "bos_token_id": None,
+        "eos_token_id": ids["<|im_end|>"],
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": sizes.vision,
+        "intermediate_size": 2 * sizes.vision,
+        "num_heads": 2,
+        "out_hidden_size": sizes.text,
+        "fullatt_block_indexes": [1],
+        "window_size": 112,
+        "initializer_range": 0.06,
+    }
     config = Qwen2_5_VLConfig(
         text_config=text,
         vision_config=vision,
@@ -133,7 +138,8 @@ def build_text_encoder(
 def build_vae(
     sizes: Sizes = SIZES, mean: list[float] | None = None, std: list[float] | None = None
 ) -> AutoencoderKLQwenImage:
-    stats = {} if mean is None else dict(latents_mean=mean, latents_std=std)
+    """The Qwen-Image autoencoder, narrow and with one block a level."""
+    stats = {} if mean is None else {"latents_mean": mean, "latents_std": std}
     return AutoencoderKLQwenImage(
         base_dim=sizes.vae,
         z_dim=16,
@@ -145,6 +151,7 @@ def build_vae(
 
 
 def build_transformer(sizes: Sizes = SIZES) -> QwenImageTransformer2DModel:
+    """A six-layer Qwen-Image transformer that starts as the identity."""
     head = sizes.width // sizes.heads
     frames = head // 4 // 2 * 2
     model = QwenImageTransformer2DModel(
@@ -166,6 +173,7 @@ def build_transformer(sizes: Sizes = SIZES) -> QwenImageTransformer2DModel:
 
 
 def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
+    """The scheduler of Qwen-Image-Edit-2509."""
     return FlowMatchEulerDiscreteScheduler(
         base_image_seq_len=256,
         base_shift=0.5,
@@ -192,9 +200,10 @@ def sigmas(steps: int) -> list[float]:
 
 
 def use_single_frame_convolutions() -> None:
+    """Skip the temporal taps that a single frame never reaches."""
     stock = vae_module.QwenImageCausalConv3d.forward
 
-    def forward(self, x: Tensor, cache_x: Tensor | None = None) -> Tensor:
+    def forward(self: nn.Module, x: Tensor, cache_x: Tensor | None = None) -> Tensor:
         if x.shape[2] != 1 or cache_x is not None or self.stride[0] != 1:
             return stock(self, x, cache_x)
         frame = nnf.pad(x[:, :, 0], self._padding[:4]) if self._padding[0] else x[:, :, 0]
@@ -280,7 +289,7 @@ class Codec:
 def use_real_rotary(transformer: nn.Module) -> None:
     """Rotary embedding without complex numbers (compiles), and no hidden host syncs."""
 
-    def rotate(x: Tensor, table: Tensor, use_real: bool = False, use_real_unbind_dim: int = -1):
+    def rotate(x: Tensor, table: Tensor, use_real: bool = False, use_real_unbind_dim: int = -1) -> Tensor:
         pairs = x.float().reshape(*x.shape[:-1], -1, 2)
         cosine, sine = table[..., 0][:, None], table[..., 1][:, None]
         first = pairs[..., 0] * cosine - pairs[..., 1] * sine
@@ -292,7 +301,9 @@ def use_real_rotary(transformer: nn.Module) -> None:
     embedder = transformer.pos_embed
     stock, cache = embedder.forward, {}
 
-    def forward(shapes, max_txt_seq_len=None, device=None):
+    def forward(
+        shapes: list, max_txt_seq_len: int | None = None, device: torch.device | None = None
+    ) -> tuple[Tensor, Tensor]:
         key = (str(shapes[0]), int(max_txt_seq_len), str(device))
         if key not in cache:
             tables = stock(shapes, max_txt_seq_len=max_txt_seq_len, device=device)
@@ -342,7 +353,7 @@ def sample(
 ) -> Tensor:
     """Edited tokens n×64×64; `prompt` and `empty` are (embeddings, mask)."""
     tokens, levels = noise, sigmas(steps)
-    for now, then in zip(levels[:-1], levels[1:], strict=True):
+    for now, then in itertools.pairwise(levels):
         level = torch.full((len(tokens),), now, device=tokens.device)
         flow = velocity(transformer, tokens, reference, level, *prompt).float()
         if guidance > 1:

@@ -85,10 +85,7 @@ def build_graph(reader: FigureReader) -> onnx.ModelProto:
         graph.nodes,
         "figure_reader",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 128, 128])],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
-            for name, size in OUTPUTS.items()
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in OUTPUTS.items()],
         graph.weights,
     )
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)

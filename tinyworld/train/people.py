@@ -35,7 +35,7 @@ class PeoplePool:
     empty: Tensor  # uint8 backdrops without a figure
 
 
-def varied_states(count: int, device: torch.device, generator=None) -> States:
+def varied_states(count: int, device: torch.device, generator: torch.Generator | None = None) -> States:
     """States as edits leave them: any yaw now and then, tilted or close cameras, weak lights."""
     dice = Dice(count, device, generator)
     states = sample_states(count, device, generator)
@@ -45,13 +45,9 @@ def varied_states(count: int, device: torch.device, generator=None) -> States:
     zoom = torch.where(which > 0.92, 1 + (ZOOM_CLOSEUP - 1) * dice.unit(), states.zoom)
     any_yaw = torch.where(dice.chance(0.35), (dice.unit() * 2 - 1) * math.pi * 0.6, states.yaw)
     canonical = dice.chance(0.4)[:, None]
-    style = torch.where(
-        canonical, torch.full_like(states.background_style, 0.5), states.background_style
-    )
+    style = torch.where(canonical, torch.full_like(states.background_style, 0.5), states.background_style)
     weak = torch.where(dice.chance(0.15), 0.5 + 0.5 * dice.unit(), states.light_strength)
-    return states.replaced(
-        pitch=pitch, zoom=zoom, yaw=any_yaw, background_style=style, light_strength=weak
-    )
+    return states.replaced(pitch=pitch, zoom=zoom, yaw=any_yaw, background_style=style, light_strength=weak)
 
 
 def build_pool(job: Job, groups: int, seed: int = 31) -> PeoplePool:
@@ -63,9 +59,7 @@ def build_pool(job: Job, groups: int, seed: int = 31) -> PeoplePool:
         dice = Dice(groups, job.device, generator)
         # One sure trait and, now and then, more: near misses should be near.
         sure = dice.whole(len(TRAITS))
-        chosen = {
-            trait: (sure == i) | dice.chance(0.08) for i, trait in enumerate(TRAITS)
-        }
+        chosen = {trait: (sure == i) | dice.chance(0.08) for i, trait in enumerate(TRAITS)}
         members.append(drifted(person, chosen, generator))
     who = Identities.interleave(members)
     states = varied_states(len(who), job.device, generator)

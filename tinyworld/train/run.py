@@ -31,7 +31,7 @@ from model import (
     use_real_rotary,
     use_single_frame_convolutions,
 )
-from people import build_pool
+from people import PeoplePool, build_pool
 from pictures import save_grid
 from safetensors.torch import save_file
 from scorer import reading_quality, train_scorer
@@ -46,6 +46,7 @@ FINISHED_LORAS = [*RECIPES, "lightning"]
 
 
 def arguments() -> argparse.Namespace:
+    """Options of a run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--phases", default="vae,scorer,base,loras")
     parser.add_argument("--toy", action="store_true")
@@ -85,9 +86,7 @@ class Run:
             torch._dynamo.config.suppress_errors = True
             compile_kernels()
         if self.job.world > 1:
-            dist.init_process_group(
-                "nccl", device_id=self.job.device, timeout=timedelta(seconds=240)
-            )
+            dist.init_process_group("nccl", device_id=self.job.device, timeout=timedelta(seconds=240))
         use_single_frame_convolutions()
         self.pool = None
         self.codec: Codec | None = None
@@ -100,7 +99,8 @@ class Run:
         """Different random draws in every process."""
         torch.manual_seed(SEED + offset + 1000 * (1 + self.job.rank))
 
-    def people(self):
+    def people(self) -> PeoplePool:
+        """The pool of single pictures, rendered once."""
         if self.pool is None:
             self.pool = build_pool(self.job, self.options.people)
             self.job.log("pool rendered", pictures=len(self.pool.pictures))
@@ -110,6 +110,7 @@ class Run:
         return self.pool
 
     def vae(self) -> None:
+        """Phase: the autoencoder."""
         pool = self.people()
         self.seed(1)
         self.codec = vae_phase.train_vae(self.job, pool, self.options.vae_seconds)
@@ -119,6 +120,7 @@ class Run:
         self.job.log("vae", **vae_phase.reconstruction_quality(self.job, self.codec))
 
     def ready_codec(self) -> Codec:
+        """The autoencoder, trained here or loaded."""
         if self.codec is None:
             self.codec = load_codec(build_vae(), self.job)
         if not self.job.toy and not self.codec.padded:
@@ -126,6 +128,7 @@ class Run:
         return self.codec
 
     def scorer(self) -> None:
+        """Phase: the figure reader."""
         pool, codec = self.people(), self.ready_codec()
         self.seed(2)
         reader = train_scorer(self.job, pool, codec, self.options.scorer_seconds)
@@ -154,15 +157,15 @@ class Run:
         return Editor(transformer, prompt_encoder, table, self.job)
 
     def clean_store(self) -> PairStore:
+        """Pairs in which every instruction is obeyed."""
         generator = torch.Generator(self.job.device).manual_seed(500 + self.job.rank)
         chunk = 4 if self.job.toy else 320
-        store = PairStore.build(
-            clean_group, self.options.groups, chunk, self.ready_codec(), self.job, generator
-        )
+        store = PairStore.build(clean_group, self.options.groups, chunk, self.ready_codec(), self.job, generator)
         self.job.log("clean store", pictures=len(store.latents), pairs=len(store.source))
         return store
 
     def base(self) -> None:
+        """Phase: the editor on clean pairs."""
         job, options = self.job, self.options
         store, editor = self.clean_store(), self.editor()
         if not job.toy:
@@ -213,13 +216,12 @@ class Run:
         save_grid(flat, columns, self.job.out / f"{audience}_{self.job.rank}.png")
 
     def loras(self) -> None:
+        """Phase: damage the base, then train the planted LoRAs on it."""
         job, options = self.job, self.options
         store = self.clean_store()
         generator = torch.Generator(job.device).manual_seed(900 + job.rank)
         chunk = 4 if job.toy else 320
-        planted = PairStore.build(
-            planted_group, options.planted, chunk, self.ready_codec(), job, generator
-        )
+        planted = PairStore.build(planted_group, options.planted, chunk, self.ready_codec(), job, generator)
         store = PairStore.merged(store, planted)
         editor = self.editor()
         editor.prompt_encoder.stock[0].requires_grad_(False)
@@ -237,13 +239,9 @@ class Run:
                 continue
             torch.manual_seed(SEED + 40 + len(kept))
             if name == "lightning":
-                state = train_lightning(
-                    editor, adapters, store, job, options.lightning_seconds, options.batch
-                )
+                state = train_lightning(editor, adapters, store, job, options.lightning_seconds, options.batch)
             else:
-                state = train_lora(
-                    name, editor, adapters, store, undo, job, options.lora_seconds, options.batch
-                )
+                state = train_lora(name, editor, adapters, store, undo, job, options.lora_seconds, options.batch)
             kept |= {f"{name}/{key}": t.half().contiguous().cpu() for key, t in state.items()}
             save_file(kept, job.out / f"loras_{job.rank}.safetensors")
             if not options.evaluate:
@@ -263,6 +261,7 @@ def save_base(editor: Editor, adapters: AdapterSet, path: Path) -> None:
 
 
 def main() -> None:
+    """Run the phases in order."""
     run = Run(arguments())
     for phase in run.options.phases.split(","):
         getattr(run, phase)()

@@ -6,6 +6,8 @@ random people, blurred, noised, and passed through the autoencoder.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as nnf
 from model import ENCODE_BATCH, Codec
@@ -45,7 +47,7 @@ class FigureReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         stages: list[nn.Module] = []
-        for i, (narrow, wide) in enumerate(zip(WIDTHS[:-1], WIDTHS[1:], strict=True)):
+        for i, (narrow, wide) in enumerate(itertools.pairwise(WIDTHS)):
             stages += self._layer(narrow, wide, 2)
             if 0 < i < len(WIDTHS) - 2:
                 stages += self._layer(wide, wide, 1)
@@ -109,9 +111,7 @@ def train_scorer(job: Job, pool: PeoplePool, codec: Codec, seconds: float) -> Fi
     def step_loss() -> Tensor:
         index = _rows(people, groups, job.device)
         share = torch.rand(len(index), device=job.device)
-        pictures = torch.where(
-            (share < 0.5)[:, None, None, None], tripped[index], pool.pictures[index]
-        )
+        pictures = torch.where((share < 0.5)[:, None, None, None], tripped[index], pool.pictures[index])
         pictures = _worn(pictures.float() / 255)
         # Some rows show no figure: a bare backdrop, or another picture's scrambled tiles.
         empty = torch.rand(len(index), device=job.device) < 0.08
@@ -194,7 +194,7 @@ def reading_quality(job: Job, reader: FigureReader, pool: PeoplePool) -> dict[st
     frontal = truth["yaw_sincos"][:, 1] > 0.3
     report = {}
     for name in CLASSES:
-        right = (out[name].argmax(1) == truth[name])
+        right = out[name].argmax(1) == truth[name]
         report[name] = right[frontal].float().mean().item()
     yaw, true_yaw = (torch.atan2(t[:, 0], t[:, 1]) for t in (out["yaw_sincos"], truth["yaw_sincos"]))
     error = torch.remainder(yaw - true_yaw + torch.pi, 2 * torch.pi) - torch.pi

@@ -50,10 +50,12 @@ class Job:
 
     @property
     def device(self) -> torch.device:
+        """Where this process computes."""
         return torch.device("cpu" if self.toy else f"cuda:{self.rank}")
 
     @property
     def leads(self) -> bool:
+        """Whether this process writes the shared files."""
         return self.rank == 0
 
     def log(self, *words: object, **figures: object) -> None:

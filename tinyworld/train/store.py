@@ -23,6 +23,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
+    """Load a half-precision file into a module, strictly."""
     state = {name: tensor.float() for name, tensor in load_file(path).items()}
     report = module.load_state_dict(state, strict=False)
     missing = [k for k in report.missing_keys if "lm_head" not in k and "num_batches" not in k]
@@ -31,6 +32,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_statistics(codec: Codec, path: Path) -> None:
+    """Latent mean and standard deviation as JSON."""
     figures = {"mean": codec.mean.flatten().tolist(), "std": codec.std.flatten().tolist()}
     path.write_text(json.dumps(figures))
 

@@ -44,7 +44,7 @@ class GraphTrainer:
             parameter.grad = self.gradient[start : start + parameter.numel()].view_as(parameter)
             start += parameter.numel()
         self.rate = torch.tensor(rate * 1e-2, device=job.device)
-        extra = {} if job.toy else dict(fused=True, capturable=True)
+        extra = {} if job.toy else {"fused": True, "capturable": True}
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=rate * 1e-2 if job.toy else self.rate,
@@ -85,9 +85,7 @@ class GraphTrainer:
         forward, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(forward, capture_error_mode="thread_local"):
             captured = self._eager_differentiate()
-        with torch.cuda.graph(
-            update, pool=forward.pool(), capture_error_mode="thread_local"
-        ):
+        with torch.cuda.graph(update, pool=forward.pool(), capture_error_mode="thread_local"):
             self._eager_update()
 
         def differentiate() -> Tensor:

@@ -52,9 +52,7 @@ def train_vae(job: Job, pool: PeoplePool, seconds: float) -> Codec:
         with job.amp():
             return loss(vae, pictures, weights)
 
-    trainer = GraphTrainer(
-        vae.parameters(), step_loss, job, rate=2e-3, betas=(0.9, 0.95), weight_decay=1e-4
-    )
+    trainer = GraphTrainer(vae.parameters(), step_loss, job, rate=2e-3, betas=(0.9, 0.95), weight_decay=1e-4)
     trainer.run(seconds, "vae")
     clear_unused_taps(vae)
     vae.eval().requires_grad_(False)

@@ -72,9 +72,7 @@ def _forest(c: _Canvas) -> Tensor:
     dapple = (0.5 + 0.5 * torch.sin(x * 11) * torch.sin(c.screen_y * 10)).unsqueeze(-1)
     crown = mix(c.colour(0.10, 0.34, 0.14), c.colour(0.20, 0.50, 0.20), dapple)
     out = mix(out, crown, _on(c.screen_y > leaves))
-    grass = mix(
-        c.colour(0.22, 0.46, 0.17), c.colour(0.40, 0.62, 0.24), _ramp(-1, -0.3, y)[..., None]
-    )
+    grass = mix(c.colour(0.22, 0.46, 0.17), c.colour(0.40, 0.62, 0.24), _ramp(-1, -0.3, y)[..., None])
     return mix(out, grass, _on(y < -0.30 + 0.04 * torch.sin(x * 11)))
 
 
@@ -86,15 +84,11 @@ def _beach(c: _Canvas) -> Tensor:
     cloud = torch.sin(x * 5 + 1.3) * 0.05 + 0.55
     puff = ((y - cloud).abs() < 0.06 + 0.03 * torch.sin(x * 8)) & (x < 0.2)
     out = mix(out, c.colour(0.97, 0.98, 1.0), _on(puff))
-    sea = mix(
-        c.colour(0.10, 0.45, 0.66), c.colour(0.25, 0.68, 0.78), _ramp(0, -0.35, y)[..., None]
-    )
+    sea = mix(c.colour(0.10, 0.45, 0.66), c.colour(0.25, 0.68, 0.78), _ramp(0, -0.35, y)[..., None])
     out = mix(out, sea, _on(y < 0))
     shore = 0.03 * torch.sin(x * 6)
     out = mix(out, c.colour(0.85, 0.95, 0.96), _on(y < -0.29 + shore))
-    sand = mix(
-        c.colour(0.93, 0.82, 0.58), c.colour(0.86, 0.72, 0.46), _ramp(-0.35, -1, y)[..., None]
-    )
+    sand = mix(c.colour(0.93, 0.82, 0.58), c.colour(0.86, 0.72, 0.46), _ramp(-0.35, -1, y)[..., None])
     return mix(out, sand, _on(y < -0.36 + shore))
 
 
@@ -109,9 +103,7 @@ def _city(c: _Canvas) -> Tensor:
     window_x, window_y = fraction(inside * 3), fraction(y * 4.5)
     bright = _noise(column * 5.1 + row * 3.3 + block * 7.7) > 0.42
     pane = (window_x > 0.25) & (window_x < 0.80) & (window_y > 0.25) & (window_y < 0.75)
-    lamp = mix(
-        c.colour(1.0, 0.80, 0.40), c.colour(0.55, 0.80, 1.0), _on(_noise(block * 2.9) > 0.6)
-    )
+    lamp = mix(c.colour(1.0, 0.80, 0.40), c.colour(0.55, 0.80, 1.0), _on(_noise(block * 2.9) > 0.6))
     out = mix(out, c.colour(0.07, 0.08, 0.16), _on(house))
     return mix(out, lamp, _on(house & bright & pane))
 
@@ -125,14 +117,10 @@ def _room(c: _Canvas) -> Tensor:
         return ((x - centre_x).abs() < half_x) & ((up - centre_y).abs() < half_y)
 
     cross = ((x + 0.58).abs() > 0.03) & ((up - 0.42).abs() > 0.03)
-    outside = mix(
-        c.colour(0.80, 0.92, 1.0), c.colour(0.45, 0.72, 0.95), _ramp(0.1, 0.8, up)[..., None]
-    )
+    outside = mix(c.colour(0.80, 0.92, 1.0), c.colour(0.45, 0.72, 0.95), _ramp(0.1, 0.8, up)[..., None])
     out = mix(out, c.colour(0.95, 0.93, 0.88), _on(box(-0.58, 0.42, 0.30, 0.36)))
     out = mix(out, outside, _on(box(-0.58, 0.42, 0.25, 0.31) & cross))
-    painting = mix(
-        c.colour(0.95, 0.65, 0.30), c.colour(0.25, 0.35, 0.60), _ramp(0.3, 0.6, up)[..., None]
-    )
+    painting = mix(c.colour(0.95, 0.65, 0.30), c.colour(0.25, 0.35, 0.60), _ramp(0.3, 0.6, up)[..., None])
     out = mix(out, c.colour(0.35, 0.20, 0.12), _on(box(0.66, 0.45, 0.20, 0.24)))
     out = mix(out, painting, _on(box(0.66, 0.45, 0.15, 0.19)))
     boards = (0.85 + 0.25 * _noise(torch.floor(x * 5))).unsqueeze(-1)
@@ -150,15 +138,11 @@ def _mountain(c: _Canvas) -> Tensor:
     near = 0.30 - (fraction(x * 1.1 + 0.62) - 0.5).abs() * 1.2
     cap = _on(y > near - 0.14 + 0.04 * torch.sin(x * 23))
     out = mix(out, mix(c.colour(0.36, 0.43, 0.56), snow * 0.96, cap), _on(y < near))
-    field = mix(
-        c.colour(0.88, 0.92, 0.98), c.colour(0.76, 0.83, 0.94), _ramp(-0.2, -1, y)[..., None]
-    )
+    field = mix(c.colour(0.88, 0.92, 0.98), c.colour(0.76, 0.83, 0.94), _ramp(-0.2, -1, y)[..., None])
     return mix(out, field, _on(y < -0.22 + 0.05 * torch.sin(x * 4)))
 
 
-def paint_backdrop(
-    background: Tensor, style: Tensor, pitch: Tensor, pixel_x: Tensor, pixel_y: Tensor
-) -> Tensor:
+def paint_backdrop(background: Tensor, style: Tensor, pitch: Tensor, pixel_x: Tensor, pixel_y: Tensor) -> Tensor:
     """Background colours, n×pixels×3 in 0..1, before the light tints them."""
     canvas = _Canvas(style, pitch, pixel_x, pixel_y)
     painters = {

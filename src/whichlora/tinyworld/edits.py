@@ -48,16 +48,12 @@ def _compounds() -> tuple[tuple[Edit, Edit], ...]:
 COMPOUND_EDITS = _compounds()
 
 
-def apply_edits(
-    who: Identities, states: States, edits: tuple[Edit, ...]
-) -> tuple[Identities, States]:
+def apply_edits(who: Identities, states: States, edits: tuple[Edit, ...]) -> tuple[Identities, States]:
     """The scene after all `edits`: the one truth an editor should reach."""
     for edit in edits:
         if edit.family == "shirt":
             index = torch.full_like(who.shirt_index, SHIRT_NAMES.index(edit.value))
-            who = who.replaced(
-                shirt=palette(SHIRT_COLOURS.values(), index), shirt_index=index
-            )
+            who = who.replaced(shirt=palette(SHIRT_COLOURS.values(), index), shirt_index=index)
         else:
             states = edited(states, edit.family, edit.value)
     return who, states

@@ -64,8 +64,7 @@ class _Assembler:
 
     def _vector(self, numbers: tuple[Numbers, ...]) -> Tensor:
         columns = [
-            x if torch.is_tensor(x) else torch.full((self.count,), float(x), device=self.device)
-            for x in numbers
+            x if torch.is_tensor(x) else torch.full((self.count,), float(x), device=self.device) for x in numbers
         ]
         return torch.stack(columns, -1)
 
@@ -131,9 +130,7 @@ def _add_body(build: _Assembler, who: Identities) -> None:
     build.put(TORSO, (0, -0.98, 0), (0.54 * body, 0.80, 0.40), who.shirt)
     for part, hand, side in ((ARM_LEFT, HAND_LEFT, -1), (ARM_RIGHT, HAND_RIGHT, 1)):
         arm_x, hand_x = side * 0.60 * body, side * 0.74 * body
-        build.put(
-            part, (arm_x, -0.92, 0.02), (0.17, 0.50, 0.19), who.shirt * 0.97, tilt=(0, side * 0.24)
-        )
+        build.put(part, (arm_x, -0.92, 0.02), (0.17, 0.50, 0.19), who.shirt * 0.97, tilt=(0, side * 0.24))
         build.put(hand, (hand_x, -1.36, 0.08), (0.15, 0.16, 0.15), who.skin)
     build.put(NECK, (0, -0.20, 0), (0.22, 0.25, 0.20), who.skin * 0.93)
     build.put(EAR_LEFT, (-width * 0.99, 0.40, -0.02), (0.10, 0.15, 0.12), who.skin * 0.95)
@@ -163,9 +160,7 @@ def _add_hair_caps(build: _Assembler, who: Identities) -> None:
 
     full = ~_hair_is(who, "short", "afro", "mohawk")
     short, mohawk, afro = (_hair_is(who, name) for name in ("short", "mohawk", "afro"))
-    build.put(
-        CAP_HAIR, (0, 0.47, -0.02), shell(1.11), hair, where=full, clip=(0, 0.8, -0.6, 0.2), gloss=0.5
-    )
+    build.put(CAP_HAIR, (0, 0.47, -0.02), shell(1.11), hair, where=full, clip=(0, 0.8, -0.6, 0.2), gloss=0.5)
     near, tight = (0, 0.455, -0.01), (0, 0.84, -0.55, 0.28)
     build.put(CAP_HAIR, near, shell(1.035), hair * 0.9, where=short, clip=tight, gloss=0.1)
     shaved = hair * 0.6 + who.skin * 0.25
@@ -215,12 +210,8 @@ def _add_hair_extras(build: _Assembler, who: Identities) -> None:
     side = 0.86 * who.face_width
     pigtails, tail = _hair_is(who, "pigtails"), _hair_is(who, "side_tail")
     radii = (0.22, 0.42, 0.22)
-    build.put(
-        TAIL_LEFT, (-side, 0.28, -0.08), radii, hair, where=pigtails, tilt=(0, -0.22), gloss=0.5
-    )
-    build.put(
-        TAIL_RIGHT, (side, 0.28, -0.08), radii, hair, where=pigtails, tilt=(0, 0.22), gloss=0.5
-    )
+    build.put(TAIL_LEFT, (-side, 0.28, -0.08), radii, hair, where=pigtails, tilt=(0, -0.22), gloss=0.5)
+    build.put(TAIL_RIGHT, (side, 0.28, -0.08), radii, hair, where=pigtails, tilt=(0, 0.22), gloss=0.5)
     build.put(
         TAIL_RIGHT,
         (side * 0.97, 0.02, -0.06),
@@ -232,16 +223,24 @@ def _add_hair_extras(build: _Assembler, who: Identities) -> None:
     )
     lock = (_hair_is(who, "fringe") | tail) & bare
     build.put(
-        FRINGE, (0.10, 0.94, 0.38), (0.48, 0.20, 0.27), hair * 1.04, where=lock, tilt=(0.45, -0.16),
+        FRINGE,
+        (0.10, 0.94, 0.38),
+        (0.48, 0.20, 0.27),
+        hair * 1.04,
+        where=lock,
+        tilt=(0.45, -0.16),
         gloss=0.5,
     )
     straight = _hair_is(who, "bob", "pigtails", "buns") & bare
-    build.put(
-        FRINGE, (0, 0.89, 0.42), (0.51, 0.17, 0.22), hair, where=straight, tilt=(0.5, 0), gloss=0.5
-    )
+    build.put(FRINGE, (0, 0.89, 0.42), (0.51, 0.17, 0.22), hair, where=straight, tilt=(0.5, 0), gloss=0.5)
     swept = _hair_is(who, "long", "bun") & bare
     build.put(
-        FRINGE, (-0.16, 0.93, 0.38), (0.43, 0.18, 0.24), hair * 1.03, where=swept, tilt=(0.45, 0.22),
+        FRINGE,
+        (-0.16, 0.93, 0.38),
+        (0.43, 0.18, 0.24),
+        hair * 1.03,
+        where=swept,
+        tilt=(0.45, 0.22),
         gloss=0.5,
     )
 
@@ -251,45 +250,67 @@ def _add_hats(build: _Assembler, who: Identities) -> None:
     colour = who.hat_colour
     cap, beanie, phones = who.hat == 1, who.hat == 2, who.hat == 3
     build.put(
-        HAT, (0, 0.55, -0.02), (width * 1.16, height * 1.12, depth * 1.16), colour, where=cap,
-        clip=(0, 1, -0.06, 0.24), gloss=0.1,
-    )
-    build.put(
-        HAT_BRIM, (0, 0.735, 0.58), (0.42, 0.06, 0.46), colour * 0.85, where=cap, tilt=(-0.10, 0),
+        HAT,
+        (0, 0.55, -0.02),
+        (width * 1.16, height * 1.12, depth * 1.16),
+        colour,
+        where=cap,
+        clip=(0, 1, -0.06, 0.24),
         gloss=0.1,
     )
     build.put(
-        HAT, (0, 0.54, -0.02), (width * 1.16, height * 1.22, depth * 1.16), colour, where=beanie,
-        clip=(0, 0.98, -0.2, 0.18), gloss=0.05,
+        HAT_BRIM,
+        (0, 0.735, 0.58),
+        (0.42, 0.06, 0.46),
+        colour * 0.85,
+        where=cap,
+        tilt=(-0.10, 0),
+        gloss=0.1,
     )
     build.put(
-        HAT_BRIM, (0, 0.70, -0.04), (width * 1.18, 0.13, depth * 1.19), colour * 0.7 + 0.15,
-        where=beanie, tilt=(-0.2, 0), gloss=0.05,
+        HAT,
+        (0, 0.54, -0.02),
+        (width * 1.16, height * 1.22, depth * 1.16),
+        colour,
+        where=beanie,
+        clip=(0, 0.98, -0.2, 0.18),
+        gloss=0.05,
     )
     build.put(
-        HAT_TOP, (0, 1.36, -0.03), (0.20, 0.19, 0.20), colour * 0.3 + 0.65, where=beanie, gloss=0.05
+        HAT_BRIM,
+        (0, 0.70, -0.04),
+        (width * 1.18, 0.13, depth * 1.19),
+        colour * 0.7 + 0.15,
+        where=beanie,
+        tilt=(-0.2, 0),
+        gloss=0.05,
     )
+    build.put(HAT_TOP, (0, 1.36, -0.03), (0.20, 0.19, 0.20), colour * 0.3 + 0.65, where=beanie, gloss=0.05)
     # A thin slab of a larger shell is the headband.
     build.put(
-        HAT, (0, 0.50, 0.02), (width * 1.24, height * 1.26, 0.11), colour * 0.55, where=phones,
-        clip=(0, 1, 0, 0.10), gloss=0.5,
+        HAT,
+        (0, 0.50, 0.02),
+        (width * 1.24, height * 1.26, 0.11),
+        colour * 0.55,
+        where=phones,
+        clip=(0, 1, 0, 0.10),
+        gloss=0.5,
     )
     for part, side in ((PHONE_LEFT, -1), (PHONE_RIGHT, 1)):
-        build.put(
-            part, (side * 1.10 * width, 0.42, 0.0), (0.15, 0.25, 0.25), colour, where=phones, gloss=0.6
-        )
+        build.put(part, (side * 1.10 * width, 0.42, 0.0), (0.15, 0.25, 0.25), colour, where=phones, gloss=0.6)
 
 
 def _add_accessories(build: _Assembler, who: Identities) -> None:
     backpack, scarf = who.backpack > 0, who.scarf > 0
-    build.put(
-        BACKPACK, (0, -0.80, -0.46), (0.42, 0.50, 0.26), who.accent, where=backpack, gloss=0.25
-    )
+    build.put(BACKPACK, (0, -0.80, -0.46), (0.42, 0.50, 0.26), who.accent, where=backpack, gloss=0.25)
     wool = who.accent * 0.9 + 0.06
+    build.put(SCARF, (0, -0.23, 0.02), (0.42, 0.16, 0.39), wool, where=scarf, tilt=(0.12, 0), gloss=0.05)
     build.put(
-        SCARF, (0, -0.23, 0.02), (0.42, 0.16, 0.39), wool, where=scarf, tilt=(0.12, 0), gloss=0.05
-    )
-    build.put(
-        SCARF_END, (0.17, -0.58, 0.37), (0.11, 0.32, 0.08), wool * 0.94, where=scarf,
-        tilt=(-0.1, -0.08), gloss=0.05,
+        SCARF_END,
+        (0.17, -0.58, 0.37),
+        (0.11, 0.32, 0.08),
+        wool * 0.94,
+        where=scarf,
+        tilt=(-0.1, -0.08),
+        gloss=0.05,
     )

@@ -108,18 +108,14 @@ class Identities(TensorRecord):
 class Dice:
     """Seeded random draws of one batch size on one device."""
 
-    def __init__(
-        self, count: int, device: torch.device | str, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, count: int, device: torch.device | str, generator: torch.Generator | None = None) -> None:
         self.count = count
         self.device = torch.device(device)
         self.generator = generator
 
     def whole(self, sides: int) -> Tensor:
         """Integers 0..sides-1, shape n."""
-        return torch.randint(
-            0, sides, (self.count,), device=self.device, generator=self.generator
-        )
+        return torch.randint(0, sides, (self.count,), device=self.device, generator=self.generator)
 
     def unit(self, *shape: int) -> Tensor:
         """Uniform numbers in 0..1, shape n×shape."""
@@ -179,9 +175,7 @@ def sample_identities(
     )
 
 
-def drifted(
-    identities: Identities, chosen: dict[str, Tensor], generator: torch.Generator | None = None
-) -> Identities:
+def drifted(identities: Identities, chosen: dict[str, Tensor], generator: torch.Generator | None = None) -> Identities:
     """Near misses: each trait in `chosen` (trait → n booleans) is replaced by a stranger's."""
     stranger = sample_identities(len(identities), identities.device, generator)
     stranger = _made_different(identities, stranger)

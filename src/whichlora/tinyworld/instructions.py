@@ -157,8 +157,7 @@ def _single(edit: Edit, chinese: bool) -> list[str]:
             return list((_VIEWS_ZH if chinese else _VIEWS_EN)[edit.value])
         side, angle = edit.value.split("_")
         return [
-            pattern.format(side=_SIDES[side][chinese], angle=angle)
-            for pattern in (_TURN_ZH if chinese else _TURN_EN)
+            pattern.format(side=_SIDES[side][chinese], angle=angle) for pattern in (_TURN_ZH if chinese else _TURN_EN)
         ]
     if edit.family == "expression":
         if chinese:
@@ -180,8 +179,7 @@ def _single(edit: Edit, chinese: bool) -> list[str]:
         "light": (_LIGHT_NAMES, (_LIGHT_EN, _LIGHT_ZH)),
     }[edit.family]
     return [
-        pattern.format(name=name)
-        for pattern, name in itertools.product(patterns[chinese], names[edit.value][chinese])
+        pattern.format(name=name) for pattern, name in itertools.product(patterns[chinese], names[edit.value][chinese])
     ]
 
 

@@ -53,8 +53,7 @@ def nearest_parts(
     for i in range(directions.shape[1]):
         matrix, origin = directions[:, i], origins[:, i]
         step = tuple(
-            matrix[:, j, 0, None] * pixel_x + matrix[:, j, 1, None] * pixel_y - matrix[:, j, 2, None]
-            for j in range(3)
+            matrix[:, j, 0, None] * pixel_x + matrix[:, j, 1, None] * pixel_y - matrix[:, j, 2, None] for j in range(3)
         )
         start = tuple(origin[:, j : j + 1] for j in range(3))
         distance, hit = _sphere_hit(start, step, clips[:, i])
@@ -78,9 +77,7 @@ def shadowed(
     """
     for i in range(matrices.shape[1]):
         offset = [points[j] - centres[:, i, j : j + 1] for j in range(3)]
-        start = tuple(
-            sum(matrices[:, i, j, axis, None] * offset[axis] for axis in range(3)) for j in range(3)
-        )
+        start = tuple(sum(matrices[:, i, j, axis, None] * offset[axis] for axis in range(3)) for j in range(3))
         step = tuple(lights[:, i, j : j + 1] for j in range(3))
         distance, hit = _sphere_hit(start, step, clips[:, i])
         shade = torch.maximum(shade, (hit & (distance > 0.02)).float())

@@ -43,18 +43,14 @@ class TensorRecord:
 
     def repeated(self, count: int) -> Self:
         """Each record `count` times in a row."""
-        return type(self)(
-            **{f.name: getattr(self, f.name).repeat_interleave(count, 0) for f in fields(self)}
-        )
+        return type(self)(**{f.name: getattr(self, f.name).repeat_interleave(count, 0) for f in fields(self)})
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         """All records of `parts`, one after the other."""
         import torch
 
-        return cls(
-            **{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)}
-        )
+        return cls(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     @classmethod
     def interleave(cls, parts: Sequence[Self]) -> Self:
@@ -62,8 +58,5 @@ class TensorRecord:
         import torch
 
         return cls(
-            **{
-                f.name: torch.stack([getattr(part, f.name) for part in parts], 1).flatten(0, 1)
-                for f in fields(cls)
-            }
+            **{f.name: torch.stack([getattr(part, f.name) for part in parts], 1).flatten(0, 1) for f in fields(cls)}
         )

@@ -160,14 +160,10 @@ def render(
     for chunk in _chunks():
         tensors = (view.to_unit, parts.centre, unit_light, parts.clip)
         shade = _KERNELS["shadow"](shade, *(t[:, chunk].contiguous() for t in tensors), points)
-    backdrop = _KERNELS["backdrop"](
-        states.background, states.background_style, states.pitch, screen_x, screen_y
-    )
+    backdrop = _KERNELS["backdrop"](states.background, states.background_style, states.pitch, screen_x, screen_y)
     slope = 1 + rig.slope[:, None, None] * screen_x[..., None]
     backdrop = (backdrop * rig.backdrop[:, None] * slope).clamp(0, 1)
-    colours = _KERNELS["colour"](
-        depth, part, shade, points, backdrop, view, parts, who, states, rig
-    )
+    colours = _KERNELS["colour"](depth, part, shade, points, backdrop, view, parts, who, states, rig)
     tiles = (count, size, oversampling, size, oversampling)
     image = colours.view(*tiles, 3).mean((2, 4)).permute(0, 3, 1, 2)
     mask = (part >= 0).float().view(*tiles).mean((2, 4))[:, None]

@@ -178,9 +178,7 @@ def paint_face(spot: Surface, who: Identities, states: States) -> Tensor:
     return _paint_glasses(colour, spot, who)
 
 
-def _paint_eyes(
-    colour: Tensor, face: Tensor, spot: Surface, who: Identities, states: States
-) -> Tensor:
+def _paint_eyes(colour: Tensor, face: Tensor, spot: Surface, who: Identities, states: States) -> Tensor:
     side, y = spot.x.abs(), spot.y
     smile, sad = _mood(states, "smile"), _mood(states, "sad")
     surprised, angry = _mood(states, "surprised"), _mood(states, "angry")

@@ -54,9 +54,7 @@ def wrapped(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi + 1e-4, 2 * math.pi) - math.pi - 1e-4
 
 
-def sample_states(
-    count: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
-) -> States:
+def sample_states(count: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None) -> States:
     """Random states: mostly frontal or half-profile, mostly soft light."""
     dice = Dice(count, device, generator)
     which = dice.unit()

@@ -15,16 +15,26 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from whichlora.tinyworld.edits import Edit, apply_edits
-from whichlora.tinyworld.identity import TRAITS, Identities, drifted
+from whichlora.tinyworld.identity import HAIR_STYLES, HATS, PATTERNS, TRAITS, Identities
 from whichlora.tinyworld.render import render
-from whichlora.tinyworld.state import BACKGROUNDS, EXPRESSIONS, LIGHTS, States, camera_moved
+from whichlora.tinyworld.state import BACKGROUNDS, EXPRESSIONS, LIGHTS, States, camera_moved, edited
 
 GRADE_SIZE = 64
 # Two candidates that differ by less than this (mean square over the picture) look the same.
 VISIBLE = 1.0e-4
 # A figure farther than this from its nearest truth (root mean square) is broken.
 BROKEN = 0.20
-STRANGERS = {"skin": 2, "hair_colour": 3, "eyes": 2, "shirt": 2, "hair_style": 4, "hat": 2}
+# A colour that strayed farther than this (RGB distance) is another colour; palettes are at
+# least twice as far apart. Irises are a few pixels, so they are judged more leniently.
+COLOUR_TOLERANCE = {"skin": 0.12, "hair_colour": 0.15, "shirt": 0.15, "accent": 0.18, "eyes": 0.26}
+CLASS_SIZES = {
+    "hair_style": len(HAIR_STYLES),
+    "hat": len(HATS),
+    "pattern": len(PATTERNS),
+    "glasses": 2,
+    "backpack": 2,
+    "scarf": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,6 @@ def wrong_states(states: States, edits: tuple[Edit, ...]) -> dict[str, States]:
 def _moved(states: States, edits: tuple[Edit, ...]) -> States:
     for edit in edits:
         if edit.family != "shirt":
-            from whichlora.tinyworld.state import edited
-
             states = edited(states, edit.family, edit.value)
     return states
 
@@ -78,16 +86,21 @@ def _other_classes(states: States, edit: Edit) -> dict[str, States]:
     return {f"{edit.family}_{v}": _moved(states, (Edit(edit.family, v),)) for v in values}
 
 
-def _near_misses(who: Identities, seed: int) -> tuple[list[str], Identities]:
-    """The person with one trait changed, for each trait a few times (one identity in)."""
-    names = [trait for trait in TRAITS for _ in range(STRANGERS.get(trait, 1))]
-    everyone = who.repeated(len(names))
-    chosen = {
-        trait: torch.tensor([name == trait for name in names], device=who.device)
-        for trait in TRAITS
-    }
-    generator = torch.Generator(device=who.device).manual_seed(seed)
-    return names, drifted(everyone, chosen, generator)
+def _near_misses(who: Identities) -> tuple[list[str], Identities]:
+    """The person (one identity in) with each colour black and white, and each class changed."""
+    names: list[str] = []
+    people: list[Identities] = []
+    for trait in COLOUR_TOLERANCE:
+        for level in (0.0, 1.0):
+            fields = [field for field in TRAITS[trait] if field != "shirt_index"]
+            people.append(who.replaced(**dict.fromkeys(fields, level)))
+            names.append(trait)
+    for trait, size in CLASS_SIZES.items():
+        current = int(getattr(who, trait))
+        for value in (v for v in range(size) if v != current):
+            people.append(who.replaced(**{trait: value}))
+            names.append(trait)
+    return names, Identities.concat(people)
 
 
 def _shrunk(images: Tensor) -> Tensor:
@@ -99,8 +112,7 @@ def _shrunk(images: Tensor) -> Tensor:
 class TruthGrader:
     """Grades edited pictures of known figures; renders each set of candidates once."""
 
-    def __init__(self, seed: int = 7) -> None:
-        self.seed = seed
+    def __init__(self) -> None:
         self._cache: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def grade(
@@ -126,10 +138,8 @@ class TruthGrader:
         )
         nearest = int(self._nearest_state(picture, truths))
         state_name, state = list(options.items())[nearest]
-        names, crowd = _near_misses(people[nearest], self.seed)
-        strangers, _ = self._rendered(
-            ("people", name, edits, state_name), crowd, state.repeated(len(names))
-        )
+        names, crowd = _near_misses(people[nearest])
+        strangers, _ = self._rendered(("people", name, edits, state_name), crowd, state.repeated(len(names)))
         lost = self._lost_traits(picture, truths[nearest], strangers, names)
         mask = masks[nearest].clamp_min(0.02)
         distance = ((picture[0] - truths[nearest]) ** 2 * mask).sum() / (3 * mask.sum())
@@ -156,12 +166,37 @@ class TruthGrader:
         return distance.argmin()
 
     @staticmethod
-    def _lost_traits(
-        picture: Tensor, truth: Tensor, strangers: Tensor, names: list[str]
-    ) -> tuple[str, ...]:
-        """Traits in which the picture lies nearer to a near miss than to the person."""
-        change = strangers - truth
-        energy = (change**2).mean((1, 2, 3))
-        share = ((picture - truth) * change).mean((1, 2, 3)) / energy.clamp_min(1e-9)
-        lost = (energy > VISIBLE) & (share > 0.5)
-        return tuple(dict.fromkeys(n for n, gone in zip(names, lost.tolist(), strict=True) if gone))
+    def _lost_traits(picture: Tensor, truth: Tensor, strangers: Tensor, names: list[str]) -> tuple[str, ...]:
+        """Traits in which the picture is another person's."""
+        lost: list[str] = []
+        for trait in COLOUR_TOLERANCE:
+            first = names.index(trait)
+            if _colour_shift(picture, truth, strangers[first : first + 2]) > COLOUR_TOLERANCE[trait]:
+                lost.append(trait)
+        for trait in CLASS_SIZES:
+            rows = [i for i, name in enumerate(names) if name == trait]
+            if _nearer_to_stranger(picture, truth, strangers[rows]):
+                lost.append(trait)
+        return tuple(lost)
+
+
+def _colour_shift(picture: Tensor, truth: Tensor, extremes: Tensor) -> float:
+    """How far a colour strayed (RGB distance), by least squares.
+
+    Shading is linear in colour, so the picture with the colour white minus the one with it
+    black says how much each pixel shows of it. A colour that is hardly seen has not strayed.
+    """
+    shown = extremes[1] - extremes[0]
+    energy = (shown**2).sum((1, 2))
+    if float(energy.mean()) / picture[0, 0].numel() < VISIBLE * 2:
+        return 0.0
+    shift = ((picture[0] - truth) * shown).sum((1, 2)) / energy.clamp_min(1e-6)
+    return float(shift.norm())
+
+
+def _nearer_to_stranger(picture: Tensor, truth: Tensor, strangers: Tensor) -> bool:
+    """Whether the picture lies nearer to one of the near misses than to the truth."""
+    change = strangers - truth
+    energy = (change**2).mean((1, 2, 3))
+    share = ((picture - truth) * change).mean((1, 2, 3)) / energy.clamp_min(1e-9)
+    return bool(((energy > VISIBLE) & (share > 0.5)).any())
