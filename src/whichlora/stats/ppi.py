@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
+from whichlora.stats.rates import wilson
+
 Floats = NDArray[np.float64]
 
 
@@ -70,11 +72,15 @@ def powered_rate(
     weight = float(np.clip((told * drift).sum() / spread, 0.0, 1.0)) if spread > 0 and len(g) else 0.0
     value = float(y.mean() + weight * ((g.mean() if len(g) else 0.0) - f.mean())) if weight else float(y.mean())
     clusters = units if weight == 0 else len(names)
-    error = float(np.sqrt(clusters / (clusters - 1) * ((told - weight * drift) ** 2).sum()))
+    clustered = clusters / (clusters - 1) * float(((told - weight * drift) ** 2).sum())
+    # Luck can make photographs look more alike than independent cells would be; they never are.
+    independent = float((y - weight * f).var()) / len(y) + (weight**2 * float(g.var()) / len(g) if len(g) else 0.0)
+    error = float(np.sqrt(max(clustered, independent)))
     # All labels alike leave no spread to see: fall back on what that many labels can exclude.
     error = max(error, 0.5 / (len(y) + 1))
-    half = float(student.ppf(0.5 + level / 2, max(units - 2 if weight else units - 1, 1))) * error
-    return Powered(
-        float(np.clip(value, 0, 1)), float(np.clip(value - half, 0, 1)), float(np.clip(value + half, 0, 1)), weight,
-        len(y), units,
-    )
+    value = float(np.clip(value, 0, 1))
+    # Wilson's interval of the size that the error is worth: a symmetric one covers too little away from a half.
+    padded = float(np.clip(value, 0.02, 0.98))
+    quantile = float(student.ppf(0.5 + level / 2, max(units - 2 if weight else units - 1, 1)))
+    low, high = wilson(value, padded * (1 - padded) / error**2, quantile)
+    return Powered(value, float(low), float(high), weight, len(y), units)
