@@ -155,6 +155,10 @@ class Catalogue:
         place = (int(at[0]), int(at[1]), int(at[2]))
         return str(self._axes.cells[place]), place
 
+    def seed(self, place: tuple[int, int, int]) -> int:
+        """Seed at a place."""
+        return self._axes.seeds[place[2]]
+
     def flat(self, place: tuple[int, int, int]) -> int:
         """Flat position of a place."""
         return int(np.ravel_multi_index(place, self.shape))

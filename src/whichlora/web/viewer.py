@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from starlette.requests import Request
@@ -24,6 +25,7 @@ class ViewerPages:
         self.catalogue = catalogue
         self.pictures = pictures
         self.reader = reader
+        self._reading = threading.Lock()
 
     def routes(self) -> list[Route]:
         """Addresses of the viewer."""
@@ -95,7 +97,7 @@ class ViewerPages:
             regions = [box for score in sheet.scores.get(cell, ()) for box in score.detail.get("regions", ())]
             return {
                 **self._cell(veil, at), "picture": shown, "candidate": plan.candidates[place[0]].name, "case": case.id,
-                "family": case.family, "asked": self.catalogue.asked(place), "seed": plan_seed(self.catalogue, place),
+                "family": case.family, "asked": self.catalogue.asked(place), "seed": self.catalogue.seed(place),
                 "source": self.pictures.source(veil, case.source, like, blind=False),
                 "error": made.error if made else "", "seconds": made.seconds.get("total") if made else None,
                 "regions": [box for box in regions if isinstance(box, (list, tuple)) and len(box) == 4],
@@ -110,15 +112,10 @@ class ViewerPages:
 
     def _people(self, cell: str) -> list[dict[str, Any]]:
         """Single ratings of a cell."""
-        rows = [row for row in self.reader.votes() if row.kind in ("rating", "undo")]
+        with self._reading:  # one connection, several threads
+            rows = [row for row in self.reader.votes() if row.kind in ("rating", "undo")]
         ratings = standing(vote for row in rows if (vote := from_row(row)) is not None).ratings
         return [
             {"rater": v.rater, "identity": v.identity, "edit": v.edit, "marks": v.marks, "note": v.note}
             for v in ratings if v.cell == cell
         ]
-
-
-def plan_seed(catalogue: Catalogue, place: tuple[int, int, int]) -> int:
-    """Seed at a place."""
-    cell, _ = catalogue.cell_at(catalogue.flat(place))
-    return next(item.seed for item in catalogue.plan.cells if item.id == cell)
