@@ -11,7 +11,7 @@ diffusers = pytest.importorskip("diffusers")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from whichlora.tinyworld import LORA_FOLDER, PIPELINE_FOLDER, PROFILE_FILE  # noqa: E402
+from whichlora.tinyworld import LORA_FOLDER, PIPELINE_FOLDER, PROFILE_FILE, TRUTH_FILE  # noqa: E402
 from whichlora.tinyworld.characters import to_image  # noqa: E402
 from whichlora.tinyworld.edits import Edit  # noqa: E402
 from whichlora.tinyworld.instructions import instruction  # noqa: E402
@@ -87,3 +87,17 @@ def test_the_zero_lora_is_zero():
     ups = [tensor for name, tensor in load_file(weights).items() if "lora_B" in name]
     assert ups
     assert all((up == 0).all() for up in ups)
+
+
+def test_the_truth_tells_the_planted_story():
+    truth = json.loads(TRUTH_FILE.read_text(encoding="utf-8"))
+    rates = {name: entry["rates"] for name, entry in truth["loras"].items()}
+    must_haves = ("camera", "background", "light")
+    assert all(rates["angles"][family]["consistent"] >= 0.92 for family in must_haves)
+    assert truth["base"]["rates"]["camera"]["consistent"] < 0.5
+    overtrained = rates["angles_overtrained"]["camera"]
+    assert overtrained["edit_done"] >= 0.9
+    assert overtrained["identity_kept"] <= 0.1
+    assert rates["expression"]["expression"]["consistent"] >= 0.9
+    for entry in truth["loras"].values():
+        assert (LORA_FOLDER / entry["repository"].replace("/", "--") / entry["file"]).is_file()

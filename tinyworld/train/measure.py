@@ -84,7 +84,8 @@ def main() -> None:
     """Measure everything and write truth.json as it grows."""
     parser = argparse.ArgumentParser()
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--references", type=int, default=6)
+    parser.add_argument("--references", type=int, default=4)
+    parser.add_argument("--pictures", type=Path, help="folder to keep output pictures in")
     options = parser.parse_args()
     torch.set_grad_enabled(False)
     job = Job(toy=True, out=options.weights, load=options.weights)
@@ -99,10 +100,17 @@ def main() -> None:
         if planted is not None and planted.recipe == "flux":
             truth["loras"][planted.recipe] = truth_entry(planted, {})
             continue
-        put_on(adapters, planted, options.weights)
         name = planted.recipe if planted else "base"
-        sampler = profile["lightning" if name == "lightning" else "default"]
-        images = outputs(editor, codec, task, job, sampler["steps"], sampler["true_cfg_scale"])
+        kept = options.pictures / f"{name}.pt" if options.pictures else None
+        if kept and kept.exists():
+            images = torch.load(kept)
+        else:
+            put_on(adapters, planted, options.weights)
+            sampler = profile["lightning" if name == "lightning" else "default"]
+            images = outputs(editor, codec, task, job, sampler["steps"], sampler["true_cfg_scale"])
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                torch.save(images, kept)
         report = rates(task, images, grader)
         job.log(name, summary(report))
         if planted is None:

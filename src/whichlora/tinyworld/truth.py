@@ -24,9 +24,17 @@ GRADE_SIZE = 64
 VISIBLE = 1.0e-4
 # A figure farther than this from its nearest truth (root mean square) is broken.
 BROKEN = 0.20
+# Lights and expressions: strengths that count as done, though weak, and as not done.
+WEAK_BUT_DONE = 0.65
+FAINT = 0.3
 # A colour that strayed farther than this (RGB distance) is another colour; palettes are at
 # least twice as far apart. Irises are a few pixels, so they are judged more leniently.
 COLOUR_TOLERANCE = {"skin": 0.12, "hair_colour": 0.15, "shirt": 0.15, "accent": 0.18, "eyes": 0.26}
+# How much of a trait must show to be judged (mean square change over the picture, of colours
+# from black to white): about a fifth of what the front shows. A sliver of an iris in profile, or
+# a temple seen from behind, tells nobody who it is.
+SHOWN_COLOUR = {"skin": 6e-3, "hair_colour": 6e-3, "shirt": 6e-3, "accent": 6e-3, "eyes": 1.2e-3}
+SHOWN_CLASS = 5e-4
 CLASS_SIZES = {
     "hair_style": len(HAIR_STYLES),
     "hat": len(HATS),
@@ -53,6 +61,26 @@ class Grade:
         return self.edit_done and self.identity_kept
 
 
+def right_states(states: States, edits: tuple[Edit, ...]) -> dict[str, States]:
+    """The truth, and what still counts as it: a turn a tenth off, a somewhat weak light.
+
+    The person is judged in the nearest of them, so that a small fault of the edit is not
+    taken for a change of the person.
+    """
+    done = _moved(states, edits)
+    right = {"done": done}
+    for edit in edits:
+        if edit.family == "camera":
+            rest = _moved(states, tuple(other for other in edits if other != edit))
+            right["turned_less"] = camera_moved(rest, edit.value, 0.9)
+            right["turned_more"] = camera_moved(rest, edit.value, 1.1)
+        elif edit.family == "light":
+            right["lit_less"] = done.replaced(light_strength=WEAK_BUT_DONE)
+        elif edit.family == "expression":
+            right["shown_less"] = done.replaced(expression_strength=WEAK_BUT_DONE)
+    return right
+
+
 def wrong_states(states: States, edits: tuple[Edit, ...]) -> dict[str, States]:
     """Scenes that a failed edit might show instead of the truth, by name."""
     wrong = {"unedited": states}
@@ -68,6 +96,10 @@ def wrong_states(states: States, edits: tuple[Edit, ...]) -> dict[str, States]:
                 wrong["too_far"] = camera_moved(rest, edit.value, 1.6)
         else:
             wrong |= _other_classes(rest, edit)
+            strength = f"{edit.family}_strength"
+            if hasattr(states, strength):
+                faint = _moved(states, edits).replaced(**{strength: FAINT})
+                wrong[f"faint_{edit.family}"] = faint
     return wrong
 
 
@@ -128,15 +160,16 @@ class TruthGrader:
         `name` identifies figure and scene, so that their renders can be kept between calls.
         """
         picture = _shrunk(image[None].float())
-        true_who, true_states = apply_edits(who, states, edits)
-        options = {"done": true_states} | wrong_states(states, edits)
+        true_who, _ = apply_edits(who, states, edits)
+        right = right_states(states, edits)
+        options = right | wrong_states(states, edits)
         people = [true_who] * len(options)
         if any(edit.family == "shirt" for edit in edits):
-            people[1] = who  # the unedited picture also has the unedited shirt
+            people[len(right)] = who  # the unedited picture also has the unedited shirt
         truths, masks = self._rendered(
             ("states", name, edits), Identities.concat(people), States.concat(list(options.values()))
         )
-        nearest = int(self._nearest_state(picture, truths))
+        nearest = int(_nearest_state(picture, truths, len(right)))
         state_name, state = list(options.items())[nearest]
         names, crowd = _near_misses(people[nearest])
         strangers, _ = self._rendered(("people", name, edits, state_name), crowd, state.repeated(len(names)))
@@ -145,7 +178,7 @@ class TruthGrader:
         distance = ((picture[0] - truths[nearest]) ** 2 * mask).sum() / (3 * mask.sum())
         distance = float(distance.sqrt())
         return Grade(
-            edit_done=nearest == 0,
+            edit_done=nearest < len(right),
             identity_kept=not lost and distance < BROKEN,
             lost_traits=lost,
             distance=distance,
@@ -158,20 +191,14 @@ class TruthGrader:
         return self._cache[key]
 
     @staticmethod
-    def _nearest_state(picture: Tensor, truths: Tensor) -> Tensor:
-        """Row of the nearest candidate; candidates that look like the truth do not count."""
-        distance = ((picture - truths) ** 2).mean((1, 2, 3))
-        same = ((truths[1:] - truths[:1]) ** 2).mean((1, 2, 3)) < VISIBLE
-        distance[1:] = torch.where(same, torch.full_like(distance[1:], 1e9), distance[1:])
-        return distance.argmin()
-
-    @staticmethod
     def _lost_traits(picture: Tensor, truth: Tensor, strangers: Tensor, names: list[str]) -> tuple[str, ...]:
         """Traits in which the picture is another person's."""
         lost: list[str] = []
         for trait in COLOUR_TOLERANCE:
             first = names.index(trait)
-            if _colour_shift(picture, truth, strangers[first : first + 2]) > COLOUR_TOLERANCE[trait]:
+            extremes = strangers[first : first + 2]
+            shift = _colour_shift(picture, truth, extremes, SHOWN_COLOUR[trait])
+            if shift > COLOUR_TOLERANCE[trait]:
                 lost.append(trait)
         for trait in CLASS_SIZES:
             rows = [i for i, name in enumerate(names) if name == trait]
@@ -180,7 +207,16 @@ class TruthGrader:
         return tuple(lost)
 
 
-def _colour_shift(picture: Tensor, truth: Tensor, extremes: Tensor) -> float:
+def _nearest_state(picture: Tensor, truths: Tensor, right: int) -> Tensor:
+    """Row of the nearest candidate; wrong ones that look like the truth do not count."""
+    distance = ((picture - truths) ** 2).mean((1, 2, 3))
+    same = ((truths[right:] - truths[:1]) ** 2).mean((1, 2, 3)) < VISIBLE
+    far = torch.full_like(distance[right:], 1e9)
+    distance[right:] = torch.where(same, far, distance[right:])
+    return distance.argmin()
+
+
+def _colour_shift(picture: Tensor, truth: Tensor, extremes: Tensor, shown_enough: float) -> float:
     """How far a colour strayed (RGB distance), by least squares.
 
     Shading is linear in colour, so the picture with the colour white minus the one with it
@@ -188,7 +224,7 @@ def _colour_shift(picture: Tensor, truth: Tensor, extremes: Tensor) -> float:
     """
     shown = extremes[1] - extremes[0]
     energy = (shown**2).sum((1, 2))
-    if float(energy.mean()) / picture[0, 0].numel() < VISIBLE * 2:
+    if float(energy.mean()) / picture[0, 0].numel() < shown_enough:
         return 0.0
     shift = ((picture[0] - truth) * shown).sum((1, 2)) / energy.clamp_min(1e-6)
     return float(shift.norm())
@@ -199,4 +235,4 @@ def _nearer_to_stranger(picture: Tensor, truth: Tensor, strangers: Tensor) -> bo
     change = strangers - truth
     energy = (change**2).mean((1, 2, 3))
     share = ((picture - truth) * change).mean((1, 2, 3)) / energy.clamp_min(1e-9)
-    return bool(((energy > VISIBLE) & (share > 0.5)).any())
+    return bool(((energy > SHOWN_CLASS) & (share > 0.5)).any())
