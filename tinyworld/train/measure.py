@@ -71,6 +71,11 @@ def truth_entry(planted: Planted, report: dict) -> dict:
     }
 
 
+def write_truth(truth: dict) -> None:
+    """Write truth.json."""
+    TRUTH_FILE.write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def demo_pictures(job: Job, weights: Path, references: int) -> EditTask:
     """Mina's first references under each demonstration edit that changes something."""
     states = reference_states(references)
@@ -99,6 +104,7 @@ def main() -> None:
     for planted in (None, *PLANTED):
         if planted is not None and planted.recipe == "flux":
             truth["loras"][planted.recipe] = truth_entry(planted, {})
+            write_truth(truth)
             continue
         name = planted.recipe if planted else "base"
         kept = options.pictures / f"{name}.pt" if options.pictures else None
@@ -117,7 +123,7 @@ def main() -> None:
             truth["base"] = {"rates": report}
         else:
             truth["loras"][name] = truth_entry(planted, report)
-        TRUTH_FILE.write_text(json.dumps(truth, indent=1, ensure_ascii=False) + "\n")
+        write_truth(truth)
 
 
 if __name__ == "__main__":
