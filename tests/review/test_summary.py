@@ -99,6 +99,16 @@ def test_a_few_votes_leave_a_metric_open():
     assert by(told["metrics"], "metric", "identity/blind")["may_decide"] is None
 
 
+def test_a_metric_without_variety_and_one_with_few_bad_pictures_stay_open():
+    flat = machine(identity__flat=("identity", lambda c: 1.0))
+    assert by(summarise(PLAN, MADE, flat, ratings(), direction=HIGHER)["metrics"], "metric",
+              "identity/flat")["may_decide"] is None
+    kind = [Rating(v.id, v.rater, v.at, v.cell, 5 if n > 3 else 1, 5) for n, v in enumerate(ratings(("Ada",)))]
+    told = summarise(PLAN, MADE, SCORES, kind, direction=HIGHER)
+    assert by(told["metrics"], "metric", "identity/blind")["may_decide"] is not True
+    assert "opposite" not in by(told["metrics"], "metric", "identity/blind")["why"]
+
+
 def test_lower_is_better_turns_a_metric_round():
     told = summarise(PLAN, MADE, SCORES, ratings(), direction=lambda n: "lower" if n.endswith("perverse") else "higher")
     assert by(told["metrics"], "metric", "identity/perverse")["may_decide"] is True

@@ -142,7 +142,7 @@ def _question(board: Board, pairs: Sequence[PairVote], question: Question) -> di
     if len(board.contestants) < 2 or not usable:
         return found | {"note": "no votes yet"}
     fitted = fit(board, usable, prior_sd=PRIOR_SD)
-    best = probability_best(fitted, np.random.default_rng(0), 4000)
+    best = probability_best(fitted, np.random.default_rng(0), 4000, cautious=True)
     view = outlook(fitted)
     base = board.contestants.index("base") if "base" in board.contestants else None
     for item in np.argsort(-fitted.theta, kind="stable"):
@@ -205,7 +205,11 @@ def _metric(
     none = Figure(None, note="people have rated no picture that it scored")
     area = clustered_auc(values, good, photos) if cells else none
     pairs = _concordance(board, rows, sign, counted(board, said.pairs, question))
-    trust, why = _verdict(area, pairs)
+    # What can tell a metric apart from chance are the rarer answers: 100 good pictures and 2 bad ones show little.
+    rarer = 2 * int(min(good.sum(), (~good).sum())) if cells else 0
+    trust, why = _verdict(area, pairs, rarer)
+    if len({rows[cell].value for cell in rows}) < 2:
+        trust, why = None, "it gave every picture the same figure"
     return {
         "metric": name, "question": question, "gate": next((s.gate for s in rows.values()), None),
         "auc": _plain(area), "tau_b": _plain(clustered_tau(values, level, photos)) if cells else _plain(Figure(None)),
@@ -244,18 +248,18 @@ def _concordance(board: Board, rows: Mapping[str, Score], sign: float, votes: Se
     return Figure(rate.value, rate.low, rate.high, count, rate.note)
 
 
-def _verdict(area: Figure, pairs: Figure) -> tuple[bool | None, str]:
+def _verdict(area: Figure, pairs: Figure, rarer: int) -> tuple[bool | None, str]:
     """May a metric decide? None while people have not said enough."""
-    told = [figure for figure in (area, pairs) if figure.low is not None and figure.high is not None]
+    told = [(count, figure) for count, figure in ((rarer, area), (pairs.count, pairs)) if figure.low is not None]
     if not told:
         return None, "too few votes to tell"
     # One figure decides, the one with more votes behind it: the better of two would be a second chance to be lucky.
-    figure = max(told, key=lambda item: item.count)
+    count, figure = max(told, key=lambda item: item[0])
     if figure.high is not None and figure.high < 0.5:
         return False, "people say the opposite"
     if figure.low is not None and figure.low > 0.5:
         return True, "agrees with people beyond chance"
-    if figure.count < ENOUGH_VOTES:
+    if count < ENOUGH_VOTES:
         return None, "too few votes to tell"
     return False, "its agreement with people cannot be told from chance"
 

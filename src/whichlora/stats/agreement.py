@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 from scipy.stats import kendalltau, rankdata
 from scipy.stats import t as student
+
+from whichlora.stats.rates import wilson
 
 Floats = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval"]
@@ -119,7 +120,7 @@ def auc(values: ArrayLike, positive: ArrayLike) -> float | None:
 
 
 def clustered_auc(values: ArrayLike, positive: ArrayLike, photos: ArrayLike) -> Figure:
-    """AUC with an interval for new photographs, on the logit scale.
+    """AUC with an interval for new photographs.
 
     Source: Obuchowski (1997), Biometrics 53, 567–578 (structural components summed within clusters).
     """
@@ -136,15 +137,17 @@ def clustered_auc(values: ArrayLike, positive: ArrayLike, photos: ArrayLike) -> 
     within = np.empty(len(v))
     within[y], within[~y] = rankdata(v[y]), rankdata(v[~y])
     share = np.where(y, (whole - within) / n, 1 - (whole - within) / m)  # each case's part of the area
-    sums = np.zeros(count)
-    np.add.at(sums, codes, (share - area) * np.where(y, 1 / m, 1 / n))
-    variance = count / (count - 1) * float((sums**2).sum())
+    parts = (share - area) * np.where(y, 1 / m, 1 / n)
+    sums = np.bincount(codes, weights=parts, minlength=count)
+    # Luck can make photographs look more alike than independent cases would be; they never are.
+    variance = max(count / (count - 1) * float((sums**2).sum()), float((parts**2).sum()))
     # A perfect area still came from a finite number of cases: half a discordant pair of photographs is mixed in.
     variance = max(variance, 0.25 / (min(m, n) + 1) ** 2 / count)
-    at = float(np.clip(area, 0.5 / (m * n), 1 - 0.5 / (m * n)))
-    half = float(student.ppf(0.975, count - 1)) * np.sqrt(variance) / (at * (1 - at))
-    middle = float(logit(at))
-    return Figure(area, float(expit(middle - half)), float(expit(middle + half)), len(v))
+    # Wilson's interval of the size that the variance is worth: on a logit scale an area of 0 or 1 would have no end.
+    edge = 0.5 / (min(m, n) + 1)
+    padded = float(np.clip(area, edge, 1 - edge))
+    low, high = wilson(area, padded * (1 - padded) / variance, float(student.ppf(0.975, count - 1)))
+    return Figure(area, float(low), float(high), len(v))
 
 
 def clustered_tau(values: ArrayLike, ratings: ArrayLike, photos: ArrayLike) -> Figure:

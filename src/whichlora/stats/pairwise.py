@@ -196,14 +196,29 @@ def _finished(items: int, design: Floats, y: Ints, k: Ints, beta: Floats, precis
 # --------------------------------------------------------------------------- choosing and stopping
 
 
-def probability_best(strengths: Strengths, rng: np.random.Generator, draws: int = 2000) -> Floats:
-    """Probability of each item to be the strongest, from normal draws around the fit; sums to 1, shape (M,)."""
+def probability_best(
+    strengths: Strengths, rng: np.random.Generator, draws: int = 2000, *, cautious: bool = False
+) -> Floats:
+    """Probability of each item to be the strongest, from draws around the fit; sums to 1, shape (M,).
+
+    Args:
+        strengths: The fit.
+        rng: Source of chance.
+        draws: How many.
+        cautious: For telling people: the wider of both covariances, with the tails that few photographs deserve.
+            Choosing pairs needs neither.
+    """
     items = len(strengths.theta)
     if items == 1:
         return np.ones(1)
-    values, vectors = np.linalg.eigh(strengths.model)
+    wider = cautious and float(np.trace(strengths.clustered)) > float(np.trace(strengths.model))
+    values, vectors = np.linalg.eigh(strengths.clustered if wider else strengths.model)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    drawn = strengths.theta + rng.standard_normal((draws, items)) @ root.T
+    noise = rng.standard_normal((draws, items)) @ root.T
+    if cautious:
+        freedom = max(strengths.photos - 1, 1)
+        noise *= np.sqrt(freedom / rng.chisquare(freedom, (draws, 1)))
+    drawn = strengths.theta + noise
     counts = np.bincount(drawn.argmax(axis=1), minlength=items).astype(float)
     return counts / draws
 

@@ -13,7 +13,7 @@ from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
 from whichlora.report.words import NOT_MEASURED, figure, interval, percent, spoken
 
-TRUST = {True: "may decide", False: "may not decide", None: "too few votes to tell"}
+TRUST = {True: "may decide", False: "may not decide"}
 SHOWN = 6
 
 TEMPLATE = """
@@ -63,11 +63,15 @@ def _trust(people: Mapping[str, Any]) -> Table:
     """Which metrics people bear out."""
     rows = [
         [spoken(row["metric"]), _ranged(row["auc"]), _ranged(row["pairs"]), figure(row["tau_b"]["value"]),
-         f"{TRUST[row['may_decide']]}: {row['why']}"]
+         _therefore(row)]
         for row in people["metrics"]
     ]
     return ("Which metrics agree with people", ["Metric", "Tells good from bad (AUC; half is chance)",
             "Prefers what people prefer", "Kendall’s τ-b", "Therefore"], rows)
+
+
+def _therefore(row: Mapping[str, Any]) -> str:
+    return f"{TRUST[row['may_decide']]}: {row['why']}" if row["may_decide"] in TRUST else str(row["why"])
 
 
 def _ranged(value: Mapping[str, Any]) -> str:
@@ -98,15 +102,15 @@ def _voters(people: Mapping[str, Any]) -> Table:
     """Do voters agree with each other and with themselves?"""
     agreement = people["agreement"]
     rows = [
-        [f"voters with each other, {name} (Krippendorff’s α)", _alpha(agreement[key])]
+        [f"each other, {name} (α)", f"Krippendorff’s α {_alpha(agreement[key])}"]
         for key, name in (("identity", "identity"), ("edit", "edit"), ("pairs", "pairs"))
         if agreement[key]["value"] is not None
     ]
     rows += [
-        [f"{rater} with themselves", f"{percent(row['value'])} of {row['repeats']} repeated pairs"]
+        [f"{rater}, with themselves", f"{percent(row['value'])} of {row['repeats']} repeated pairs"]
         for rater, row in agreement["self"].items() if row["value"] is not None
     ]
-    return ("How much voters agree", ["Who", "Agreement"], rows)
+    return ("How much voters agree", ["With", "Agreement"], rows)
 
 
 def _alpha(value: Mapping[str, Any]) -> str:
