@@ -215,8 +215,8 @@ def figure(name: str, value: float, target: float | None, *, low: bool = False) 
     return {"name": name, "value": round(value, 4), "target": target, "ok": ok}
 
 
-def main() -> None:
-    """Command line."""
+def main() -> int:
+    """Command line; exit status 1 when a figure misses its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -228,12 +228,13 @@ def main() -> None:
            "note": "votes are timed over HTTP while another client encodes previews"}
     if asked.json:
         print(json.dumps({"figures": figures, "run": run}, indent=1))
-        return
+        return int(any(row["ok"] is False for row in figures))
     for row in figures:
         mark = {True: "✓", False: "✗", None: " "}[row["ok"]]  # type: ignore[index]
         print(f"{mark} {row['name']}: {row['value']}" + (f" (aim {row['target']})" if row["target"] else ""))
     print(f"  {run}")
+    return int(any(row["ok"] is False for row in figures))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
