@@ -36,20 +36,38 @@ def command(
 ) -> None:
     """Compare planted LoRAs on the embedded model and decide."""
     from whichlora.cli.evaluate import chain, finish
+    from whichlora.cli.grading import GradingProcess
     from whichlora.cli.project import open_project
     from whichlora.cli.stages import require_run_extra
     from whichlora.workspace import SUITE_NAME
 
     require_run_extra()
+    _one_thread()
     if not (folder / SUITE_NAME).is_file():
         set_up(folder, photos=_QUICK_PHOTOS if quick else _PHOTOS)
     progress_console.print(
         "A tiny Qwen-Image-Edit that ships with whichlora edits a toy character. Nine LoRAs from its 'community' "
         "want the job; some cards mislead.\nWhich one keeps the character?"
     )
-    outcome = chain(open_project(folder), "cpu", markdown=folder / "report" / "results.md",
-                    command=f"whichlora demo {folder}", show_live=open_page, after_score=grade)
+    grading = GradingProcess(folder)
+
+    def after_score(store: Store, plan: Plan) -> None:
+        with progress_console.status("grading with the ground truth (shown apart, read by no decision)"):
+            grading.finish()
+
+    try:
+        outcome = chain(open_project(folder), "cpu", markdown=folder / "report" / "results.md",
+                        command=f"whichlora demo {folder}", show_live=open_page, after_score=after_score)
+    finally:
+        grading.stop()
     finish(outcome, "whichlora.demo/1", json=json, open_page=open_page)
+
+
+def _one_thread() -> None:
+    """Rendering and editing toy pictures is faster without threads that wait for one another."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def set_up(folder: Path, *, photos: int, loras: dict[str, Path] | None = None) -> None:
@@ -114,12 +132,3 @@ def _card(path: Path) -> tuple[dict[str, Any], str]:
     lines = [line.strip() for line in text.splitlines()]
     prose = [line for line in lines if line and not line.startswith(("#", "!", "`"))]
     return front, (prose[0][:160] if prose else "")
-
-
-def grade(store: Store, plan: Plan) -> None:
-    """Append grades from the exact ground truth, for the report's own column; no decision reads them."""
-    from whichlora.cli.grading import truth_scores
-    from whichlora.metrics.stage import scoring_context
-
-    with progress_console.status("grading with the ground truth (shown apart, read by no decision)"):
-        store.add_scores(truth_scores(store, plan), context=scoring_context(plan))

@@ -2,48 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from whichlora.errors import MachineError
 from whichlora.store import Store
-from whichlora.types import EditCase, Plan, Score
+from whichlora.types import EditCase, Generation, Plan, Score
 
 TRUTH_METRIC = "truth/consistent"
 _VERSION = 1
+_FINISH = "finish"
 
 
-def truth_scores(store: Store, plan: Plan) -> Iterator[Score]:
-    """One grade per finished picture: was the asked edit done, and is it still the same person?"""
-    import torch
+class Grader:
+    """Grades finished pictures of a plan, each once."""
 
-    from whichlora.tinyworld.characters import mina, reference_states
-    from whichlora.tinyworld.truth import TruthGrader
+    def __init__(self, store: Store) -> None:
+        from whichlora.tinyworld.truth import TruthGrader
 
-    graded = {score.cell for score in store.scores() if score.metric == TRUTH_METRIC}
-    generations = store.generations()
-    cases = {case.id: case for case in plan.cases}
-    states = reference_states(max(_number(source.id) for source in plan.sources))
-    grader = TruthGrader()
-    seen: set[str] = set()
-    for cell in plan.cells:
-        generation = generations.get(cell.id)
-        if cell.id in graded or cell.id in seen or generation is None or generation.image is None:
-            continue
-        seen.add(cell.id)
-        case = cases[cell.case]
-        with Image.open(store.images.path(generation.image), formats=("PNG",)) as image:
+        self._store = store
+        self._grader = TruthGrader()
+
+    def grade_new(self, plan: Plan) -> int:
+        """Grade every finished picture of base and candidates that has no grade yet; returns how many."""
+        from whichlora.metrics.stage import scoring_context
+
+        context = scoring_context(plan)
+        graded = {score.cell for score in self._store.scores(context=context) if score.metric == TRUTH_METRIC}
+        generations = self._store.generations()
+        controls = {candidate.name for candidate in plan.candidates if candidate.role == "control"}
+        cases = {case.id: case for case in plan.cases}
+        new = [
+            (generation, cases[cell.case]) for cell in plan.cells
+            if cell.candidate not in controls and cell.id not in graded
+            and (generation := generations.get(cell.id)) is not None and generation.image is not None
+        ]
+        for generation, case in new:
+            self._store.add_scores([self._score(generation, case, plan)], context=context)
+        return len(new)
+
+    def _score(self, generation: Generation, case: EditCase, plan: Plan) -> Score:
+        """Was the asked edit done, and is it still the same person?"""
+        import torch
+
+        from whichlora.tinyworld.characters import mina, reference_states
+
+        assert generation.image is not None
+        with Image.open(self._store.images.path(generation.image), formats=("PNG",)) as image:
             pixels = np.asarray(image.convert("RGB"))
         tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-        verdict = grader.grade(tensor, mina(), states.select([_number(case.source) - 1]), (_edit(case),), case.source)
+        number = _number(case.source)
+        states = reference_states(max(number, len(plan.sources))).select([number - 1])
+        verdict = self._grader.grade(tensor, mina(), states, (_edit(case),), case.source)
         detail: dict[str, Any] = {
             "edit_done": verdict.edit_done, "identity_kept": verdict.identity_kept,
             "lost_traits": list(verdict.lost_traits), "nearest_state": verdict.nearest_state,
         }
         passed = verdict.consistent
-        yield Score(cell.id, TRUTH_METRIC, _VERSION, float(passed), "", passed, None, "", detail)
+        return Score(generation.cell, TRUTH_METRIC, _VERSION, float(passed), "", passed, None, "", detail)
+
+
+class GradingProcess:
+    """Grades beside the run, on a core that the tiny model leaves idle."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "whichlora.cli.grading", str(folder)], stdin=subprocess.PIPE, text=True,
+        )
+
+    def finish(self) -> None:
+        """Let it grade what is left and wait for it.
+
+        Raises:
+            MachineError: It failed; the demo's own verdict does not depend on it.
+        """
+        self._process.communicate(_FINISH)
+        if self._process.returncode:
+            raise MachineError(f"Grading with the ground truth ended with status {self._process.returncode}.",
+                               fix="Run the demo again; pictures and scores are kept.")
+
+    def stop(self) -> None:
+        """End it without waiting for what is left; safe to call at any time."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+def main(folder: Path) -> None:
+    """Grade pictures as they appear until the parent says that all are there; end when it dies."""
+    import threading
+
+    import torch
+
+    from whichlora.plan.codec import plan_from_json
+
+    torch.set_num_threads(1)
+    heard: list[str] = []
+    listener = threading.Thread(target=lambda: heard.append(sys.stdin.read()), daemon=True)
+    listener.start()
+    while not (folder / "store.sqlite").exists():
+        if heard:
+            return
+        time.sleep(0.2)
+    started = time.time()
+    with Store(folder) as store:
+        grader = Grader(store)
+        while True:
+            last_round = bool(heard)
+            if last_round and heard[0] != _FINISH:
+                return
+            document = store.document("plan")
+            done = grader.grade_new(plan_from_json(document)) if document else 0
+            if last_round and not done:
+                return
+            if not done:
+                time.sleep(0.5 if time.time() - started < 30 else 1.0)
 
 
 def _number(source: str) -> int:
@@ -62,3 +141,7 @@ def _edit(case: EditCase) -> Any:
     if case.family == "lighting":
         return Edit("light", str(target["light"]))
     return Edit(case.family, str(target[case.family]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

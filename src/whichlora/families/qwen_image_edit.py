@@ -13,11 +13,15 @@ from typing import Any
 
 from whichlora.errors import MachineError, UserError
 from whichlora.families._qwen.identity import fingerprint_places
-from whichlora.families._qwen.places import find_places, read_json
+from whichlora.families._qwen.places import find_places, read_json, weight_bytes
 from whichlora.types import BaseModel, SamplerProfile
 
 HINTS = "whichlora.json"
 """Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}}."""
+
+
+SMALL_BYTES = 200_000_000
+"""Weights below this are computed by one thread on a CPU."""
 
 
 class QwenImageEdit:
@@ -93,6 +97,10 @@ class QwenImageEdit:
         if fingerprint_places(places) != base.fingerprint:
             raise UserError(f"The weights at '{base.location}' changed since the plan was made.",
                             fix="Plan again, so that old and new pictures are not mixed.")
+        if kind == "cpu" and weight_bytes(places) < SMALL_BYTES:
+            # The products of a tiny model are so small that threads spend their time waiting for one another; on a
+            # busy machine two of them are ten times slower than one.
+            torch.set_num_threads(1)
         wanted = base.options.get("dtype", "auto")
         if wanted == "auto":
             wanted = "float32" if kind == "cpu" else "bfloat16"

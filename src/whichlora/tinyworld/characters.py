@@ -43,7 +43,7 @@ REFERENCE_SCENES = (
     Scene(45, "beach", "soft", "neutral", (0.6, 0.5, 0.4)),
     Scene(-45, "room", "soft", "smile", (0.5, 0.2, 0.5)),
     Scene(0, "mountain", "left", "neutral", (0.7, 0.5, 0.3)),
-    Scene(20, "city", "soft", "surprised", (0.4, 0.5, 0.5)),
+    Scene(20, "mountain", "soft", "surprised", (0.4, 0.5, 0.5)),
     Scene(-20, "studio", "sunset", "smile", (0.5, 0.1, 0.5)),
     Scene(0, "room", "right", "sad", (0.6, 0.9, 0.6)),
     Scene(30, "forest", "soft", "angry", (0.8, 0.5, 0.4)),

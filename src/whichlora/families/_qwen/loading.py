@@ -22,10 +22,20 @@ _PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 _PROCESSORS = ("Qwen2VLProcessor", "Qwen2_5_VLProcessor")
 
 
+def quiet() -> None:
+    """Silence the libraries' own loading bars: one line a part tells the user nothing."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+
+
 class Parts:
     """The parts of a base on a device, loaded when they are first needed."""
 
     def __init__(self, places: Places, device: str, dtype: torch.dtype) -> None:
+        quiet()
         self.places = places
         self.device = device
         self.dtype = dtype

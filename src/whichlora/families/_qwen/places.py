@@ -52,6 +52,12 @@ class Places:
         return f"{self.folder}{SEPARATOR}{self.transformer_file}"
 
 
+def weight_bytes(places: Places) -> int:
+    """Size of the transformer's weights on disk."""
+    files = (places.transformer_file,) if places.transformer_file else places.weights["transformer"]
+    return sum(path.stat().st_size for path in files)
+
+
 def find_places(location: str, transformer_file: str | None = None, revision: str | None = None) -> Places:
     """Find every part of a base.
 

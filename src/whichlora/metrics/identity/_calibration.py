@@ -119,7 +119,9 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
         # Look-alikes among few strangers widen their bound beyond reason; then own photographs draw the line.
         threshold = max(max(strangers) + MARGIN, min(threshold, own_low))
     if own_low is not None and defaults.sees_every_trait:
-        threshold = max(threshold, own_low) if strangers_known else own_low
+        # Half-way between the subject's own 1 % bound and the most alike stranger leaves room on both sides.
+        midway = (own_low + max(strangers)) / 2 if strangers_known and max(strangers) < own_low else own_low
+        threshold = max(threshold, midway) if strangers_known else own_low
     if not strangers_known:
         notes.append(f"only {len(strangers)} usable impostors; {MIN_IMPOSTORS} are needed for a floor")
     if defaults.never_below is not None:
