@@ -115,13 +115,12 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
     impostor_median = float(np.median(strangers)) if strangers_known else defaults.impostor_median
     threshold = _threshold(strangers) if strangers_known else defaults.threshold
     own_low = -_upper_bound([-value for value in own]) if len(own) >= MIN_OWN_FOR_BOUND else None
-    if own_low is not None and MIN_IMPOSTORS <= len(strangers) < ENOUGH_FOR_QUANTILE:
+    line = None if own_low is None else _line(own_low, strangers, defaults)
+    if line is not None and MIN_IMPOSTORS <= len(strangers) < ENOUGH_FOR_QUANTILE:
         # Look-alikes among few strangers widen their bound beyond reason; then own photographs draw the line.
-        threshold = max(max(strangers) + MARGIN, min(threshold, own_low))
-    if own_low is not None and defaults.sees_every_trait:
-        # Half-way between the subject's own 1 % bound and the most alike stranger leaves room on both sides.
-        midway = (own_low + max(strangers)) / 2 if strangers_known and max(strangers) < own_low else own_low
-        threshold = max(threshold, midway) if strangers_known else own_low
+        threshold = max(max(strangers) + MARGIN, min(threshold, line))
+    if line is not None and defaults.sees_every_trait:
+        threshold = max(threshold, line) if strangers_known else line
     if not strangers_known:
         notes.append(f"only {len(strangers)} usable impostors; {MIN_IMPOSTORS} are needed for a floor")
     if defaults.never_below is not None:
@@ -136,6 +135,18 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
         threshold, own_median, impostor_median, tuple(sorted(map(float, own))), tuple(sorted(map(float, strangers))),
         words[int(own_known) + int(strangers_known)], tuple(notes),
     )
+
+
+def _line(own_low: float, strangers: Sequence[float], defaults: Defaults) -> float:
+    """Similarity that own photographs draw: their 1 % bound, or half-way to the most alike of enough look-alikes.
+
+    Strangers who differ in everything say nothing of how alike one changed trait looks; look-alikes do, and then
+    half-way leaves room on both sides.
+    """
+    alike = [value for value in strangers if value > (defaults.threshold + defaults.impostor_median) / 2]
+    if defaults.sees_every_trait and len(alike) >= MIN_IMPOSTORS and max(alike) < own_low:
+        return (own_low + max(alike)) / 2
+    return own_low
 
 
 def _threshold(strangers: Sequence[float]) -> float:
