@@ -1,7 +1,7 @@
 """The packaged models: list them, check them, and record one that was trained anew.
 
-    python bench/models.py            # every file, its hash and where it is from; exit 1 when one differs
-    python bench/models.py --update figure_reader.onnx
+`python bench/models.py` prints every file, its hash and where it is from, and exits with 1 when one differs;
+`python bench/models.py --update figure_reader.onnx` records that file's new hash.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def main() -> int:
             entry.update(sha256=found, size_bytes=len(data))
         right = found == entry["sha256"]
         wrong += not right
-        print(f"{'ok ' if right else 'BAD'} {entry['file']:<34} {found[:16]}  {entry['source']} {entry['source_version']}")
+        origin = f"{entry['source']} {entry['source_version']}"
+        print(f"{'ok ' if right else 'BAD'} {entry['file']:<34} {found[:16]}  {origin}")
     if wanted:
         text = json.dumps(listing, indent=1) + "\n"
         (FOLDER / "models.json").write_text(text, encoding="utf-8")

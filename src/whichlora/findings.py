@@ -161,7 +161,7 @@ class Recommendation:
     """The four strategies side by side."""
     roadmap: tuple[str, ...] = ()
     """Steps of the implementation, in order."""
-    routes: Mapping[str, str] = field(default_factory=dict)
+    routes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Capability → candidate, for hybrid and multi."""
 
 

@@ -81,7 +81,7 @@ class LoraFile:
     """Every adapted module."""
     base: BaseEvidence
     """Which base it belongs to."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """The header's own metadata, as text."""
     unmatched: tuple[str, ...] = ()
     """Keys that belong to no module; anything here refuses the file."""
@@ -118,7 +118,7 @@ class SamplerProfile:
     """Guidance; 1.0 turns the second forward off."""
     negative_prompt: str = " "
     """Negative prompt used when guidance is on."""
-    scheduler: Mapping[str, Any] = field(default_factory=dict)
+    scheduler: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Scheduler settings that replace the base's own, such as Lightning's base_shift."""
     adapters: tuple[AdapterUse, ...] = ()
     """LoRAs that belong to the sampler, such as Lightning."""
@@ -149,7 +149,7 @@ class Candidate:
     """For control rows: 'do-nothing', 'vae-round-trip', 'other-person', 'real-pair'."""
     trigger: str = ""
     """Text put before every instruction, when the LoRA's card asks for it."""
-    prompts: Mapping[str, str] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict[str, str])
     """Own wording for an edit, by edit name, where the LoRA's card asks for it."""
     licence: str = "unknown"
     """Licence of the adapters, for the report."""
@@ -182,7 +182,7 @@ class SourceImage:
     """Width."""
     height_px: int
     """Height."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What was measured of it: sharpness, exposure, face size, pose, … (see suite/photos.py)."""
 
 
@@ -226,7 +226,7 @@ class BaseModel:
     """Local folder or Hub id from which it is loaded."""
     fingerprint: str
     """Hash of its weights and configuration (see the family's `identify`)."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Family options that change pictures: dtype, text positions, memory profile."""
 
 
@@ -314,7 +314,7 @@ class Generation:
     """Peak device memory (VRAM), or resident memory on a CPU."""
     error: str = ""
     """Reason of a failure, in one line."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Device, library versions, width, height and the settings actually used."""
 
 
@@ -333,7 +333,7 @@ class Measurement:
     """Why there is no value, or why it failed. Begins with 'not applicable' where the metric has no say."""
     passed: bool | None = None
     """Verdict of a gating metric; None when it has no say or could not be measured."""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further figures and pixel regions ([x, y, width, height]), plain data."""
 
 
@@ -357,5 +357,5 @@ class Score:
     """Which condition of the consistency rate this metric decides; None for those that only inform."""
     rater: str = ""
     """Name of the person, '' for a machine."""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further figures."""

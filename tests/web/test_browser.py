@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from playwright import sync_api as playwright
 
 from review import planted
 from web.serving import running
@@ -14,9 +15,9 @@ from whichlora.review.votes import PairVote, Rating, from_row, standing
 from whichlora.store import Store
 from whichlora.types import Generation, Score
 
-playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no system Chromium")]
+assert CHROMIUM, "These tests need a Chromium: apt-get install chromium"
+pytestmark = [pytest.mark.browser]
 SECRETS = ("zebra", "quagga", "okapi", "control-nothing", "refs/", "photo-", "store.sqlite", "c1-")
 
 

@@ -112,7 +112,7 @@ def _candidate(name: str, folder: Path) -> dict[str, Any]:
     front, claim = _card(folder / "README.md")
     tags = [str(tag).lower() for tag in front.get("tags") or []]
     entry = {
-        "name": name.rpartition("--")[2], "loras": f"{name}/{weights.name}",
+        "name": name.rpartition("--")[2].removeprefix("Qwen-Edit-Tiny-"), "loras": f"{name}/{weights.name}",
         "licence": str(front.get("license") or "unknown"), "card": claim,
     }
     if "distillation" in tags or "lightning" in tags:

@@ -47,7 +47,8 @@ def write_plots(page: Page, folder: Path) -> tuple[Path, ...]:
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = [name for name in FONTS if name in installed] or ["DejaVu Sans"]
     written: list[Path] = []
-    with mpl.rc_context({**STYLE, "font.family": fonts}), warnings.catch_warnings():
+    style: Any = {**STYLE, "font.family": fonts}
+    with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         for name, draw in PLOTS.items():
             figure = draw(page)

@@ -99,8 +99,8 @@ def _line_of(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int | None:
                 return line or node.start_mark.line + 1
             line, node = pair[0].start_mark.line + 1, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
+            child: yaml.Node = node.value[part]
+            line, node = child.start_mark.line + 1, child
         else:
             break
     return line
