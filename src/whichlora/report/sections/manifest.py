@@ -13,14 +13,15 @@ from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
 
-SHOWN_ELSEWHERE = {"survey", "training", "command"}
+SHOWN_ELSEWHERE = {"survey", "training", "command", "analysis"}
+"""'analysis' holds thousands of figures behind the sentences; they stand in findings.json."""
 
 TEMPLATE = """
 {% if command %}<p class="lead">This repeats the run:</p>
 <p class="command"><code id="command">{{ command }}</code> <button type="button" id="copy"
 data-copy="command">Copy</button></p>{% endif %}
 <dl class="manifest">{% for key, value in rows %}<dt>{{ key }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
-<p class="quiet">Beside this page: <a href="matrix.csv">matrix.csv</a>, <a href="findings.json">findings.json</a>{%
+<p class="quiet">Every figure that a sentence uses stands in findings.json under manifest.analysis. Beside this page: <a href="matrix.csv">matrix.csv</a>, <a href="findings.json">findings.json</a>{%
 for plot in plots %}, <a href="{{ plot }}">{{ plot.rsplit('/', 1)[-1] }}</a>{% endfor %}.</p>
 """
 
