@@ -180,7 +180,7 @@ def _install(found: Outcome, names: Sequence[str]) -> list[str]:
         trigger = " and put its trigger before every instruction" if candidate.trigger else ""
         steps.append(f"Set up {name}: load {files} with the weights of the manifest{trigger}.")
     if names:
-        steps.append("Write the set-up, with file hashes and settings, to files your tools read: whichlora export.")
+        steps.append("Copy the set-up from findings.json, which holds file hashes, weights and sampler settings.")
     return steps
 
 
@@ -206,7 +206,7 @@ def _training(found: Outcome, gaps: Sequence[str], ledger: Ledger) -> list[str]:
     if learn:
         text.append(f"Learn from {learn}: of those tried it comes closest at {listed(gaps)}; its rank, targets and "
                     "training metadata are in the survey.")
-    text.append("Accepted pictures of this comparison can serve as pairs: whichlora export writes them.")
+    text.append("Accepted pictures of this comparison, with their sources and instructions, can serve as pairs.")
     text.append("Add every checkpoint worth keeping as a candidate here and compare it on the same cases.")
     return text
 
