@@ -5,6 +5,7 @@
     │   ├── SuiteError           a suite file, with its line
     │   ├── PhotoError           a photograph that cannot be used
     │   ├── ProjectError         a project folder that is missing, foreign or busy
+    │   ├── MissingFileError     a file that the suite names is not there (yet)
     │   └── UnknownNameError     a name that nothing bears; lists its neighbours
     ├── RefusedError         exit status 1: a file or request was understood and refused, with a reason
     └── MachineError         exit status 3: disk, memory, device or network failed
@@ -47,6 +48,10 @@ class PhotoError(UserError):
 
 class ProjectError(UserError):
     """A project folder is missing, is not one, or belongs to another run."""
+
+
+class MissingFileError(UserError):
+    """A file that the suite names is not there, or not there yet."""
 
 
 class UnknownNameError(UserError):

@@ -125,6 +125,20 @@ def test_the_same_file_under_two_names_is_not_counted_twice(loras):
     assert "'a'" in refused[0]["reason"]
 
 
+def test_a_run_may_begin_with_what_is_there(loras):
+    suite = suite_of([{"name": "a", "loras": "a.safetensors"}, {"name": "late", "loras": "late.safetensors"}])
+    with pytest.raises(UserError, match=r"late\.safetensors"):
+        resolve_candidates(suite, SamplerProfile(), loras)
+    rows, refused = resolve_candidates(suite, SamplerProfile(), loras, available=True)
+    assert [r.name for r in rows if r.role == "candidate"] == ["a"]
+    assert refused[0]["name"] == "late"
+    assert "Not there yet" in refused[0]["reason"]
+    (loras.folders[0] / "late.safetensors").write_bytes(b"L")
+    rows, refused = resolve_candidates(suite, SamplerProfile(), loras, available=True)
+    assert [r.name for r in rows if r.role == "candidate"] == ["a", "late"]
+    assert not refused
+
+
 def test_a_distilled_sampler_brings_its_own_base_row(loras):
     suite = suite_of([{"name": "a", "loras": "a.safetensors", "sampler": "fast"}],
                      samplers={"fast": {"num_inference_steps": 4, "true_cfg_scale": 1.0, "loras": "b.safetensors"}})

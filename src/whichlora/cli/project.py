@@ -132,9 +132,13 @@ def identify_base(project: Project, device: str) -> tuple[Any, BaseModel]:
     return family, replace(base, options={**base.options, "device": device})
 
 
-def draft_rows(project: Project, family: Any, base: BaseModel) -> tuple[list[Candidate], list[dict[str, str]]]:
+def draft_rows(
+    project: Project, family: Any, base: BaseModel, *, available: bool = False
+) -> tuple[list[Candidate], list[dict[str, str]]]:
     """Candidates of the suite as rows, with those refused by the static check (no torch, no GPU)."""
-    rows, refused = resolve_candidates(project.suite, family.default_sampler(base), lora_folder(project.workspace))
+    rows, refused = resolve_candidates(
+        project.suite, family.default_sampler(base), lora_folder(project.workspace), available=available
+    )
     check = getattr(family, "check_file", None)
     kept: list[Candidate] = []
     for row in rows:

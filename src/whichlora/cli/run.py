@@ -15,6 +15,9 @@ def command(
     folder: Annotated[Path, typer.Argument(help="The project folder.")],
     device: Annotated[str, typer.Option("--device", help="auto, cuda, mps or cpu.")] = "auto",
     open_page: Annotated[bool, typer.Option("--open", help="Open the live page in the browser.")] = False,
+    available: Annotated[
+        bool, typer.Option("--available", help="Begin with the LoRAs that are there; run again for the rest.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -35,7 +38,7 @@ def command(
         return
     with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=open_page)
-        plan = generate(project, store, device=choose_device(device), page=page)
+        plan = generate(project, store, device=choose_device(device), page=page, available=available)
         counts = cell_counts(store, plan)
     if json:
         emit_json("whichlora.run/1", {"cells": counts, "refused": [dict(row) for row in plan.refused]})

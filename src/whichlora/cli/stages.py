@@ -53,7 +53,7 @@ def require_run_extra() -> None:
 
 
 def generate(
-    project: Project, store: Store, *, device: str, page: LivePage | None = None
+    project: Project, store: Store, *, device: str, page: LivePage | None = None, available: bool = False
 ) -> Plan:
     """Load the base, admit candidates, store the plan and make every missing picture."""
     from whichlora.run.admit import admit_all
@@ -61,7 +61,7 @@ def generate(
     from whichlora.run.runner import run_plan
 
     family, base = identify_base(project, device)
-    rows, refused = draft_rows(project, family, base)
+    rows, refused = draft_rows(project, family, base, available=available)
     with _status(f"loading {base.id}"):
         session = family.load(base, device)
     with _status("checking every LoRA: does what is in the file reach the model, and does it change anything?"):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from whichlora.errors import UserError
+from whichlora.errors import MissingFileError, UserError
 from whichlora.suite.schema import CandidateSpec, SamplerSpec, Suite
 from whichlora.survey.names import name_in_project
 from whichlora.types import AdapterUse, Candidate, SamplerProfile
@@ -26,7 +26,7 @@ class LoraFolder:
         """Path of a LoRA file.
 
         Raises:
-            UserError: It lies in none of the folders; the message lists what does.
+            MissingFileError: It lies in none of the folders; the message lists what does.
         """
         fetched = name_in_project(name)  # where 'fetch' puts a LoRA that is written as OWNER/NAME:FILE
         for folder in self.folders:
@@ -37,7 +37,7 @@ class LoraFolder:
             return Path(name)
         there = sorted({path.name for folder in self.folders for path in folder.glob("*.safetensors")})
         listing = f"There: {', '.join(there[:8])}." if there else "No .safetensors file lies there."
-        raise UserError(
+        raise MissingFileError(
             f"The LoRA file '{name}' was not found in {' or '.join(str(f) for f in self.folders)}. {listing}",
             fix="Fetch it with: whichlora fetch PROJECT" if fetched else
             "Put the file there, or correct its name in the suite.",
@@ -92,9 +92,15 @@ def resolve_sampler(name: str, spec: SamplerSpec, default: SamplerProfile, folde
 
 
 def resolve_candidates(
-    suite: Suite, default: SamplerProfile, folder: LoraFolder
+    suite: Suite, default: SamplerProfile, folder: LoraFolder, *, available: bool = False
 ) -> tuple[list[Candidate], list[dict[str, str]]]:
     """All rows: base (once per sampler in use), candidates, controls.
+
+    Args:
+        suite: The checked suite.
+        default: The base's own sampler.
+        folder: Where LoRA files are looked up.
+        available: Leave out candidates whose files are not there yet, instead of failing.
 
     Returns:
         The rows, and the refused ones as {'name', 'reason'}: a candidate that equals another one by content is
@@ -105,11 +111,17 @@ def resolve_candidates(
     }
     default = samplers.get("default", default)
     rows = [Candidate("base", sampler=default, role="base")]
-    refused: list[dict[str, str]] = []
+    missing: list[dict[str, str]] = []
     for spec in suite.candidates:
         sampler = samplers[spec.sampler] if spec.sampler else default
-        rows.append(_candidate(spec, sampler, folder))
+        try:
+            rows.append(_candidate(spec, sampler, folder))
+        except MissingFileError as error:
+            if not available:
+                raise
+            missing.append({"name": spec.name, "reason": f"Not there yet. {error.message}"})
     rows, refused = _without_twins(rows)
+    refused += missing
     # A distillation LoRA changes the base too, so each sampler with adapters gets a base row of its own.
     for name, sampler in samplers.items():
         used = any(row.sampler == sampler for row in rows[1:])

@@ -21,7 +21,8 @@ TEMPLATE = """
 <p class="command"><code id="command">{{ command }}</code> <button type="button" id="copy"
 data-copy="command">Copy</button></p>{% endif %}
 <dl class="manifest">{% for key, value in rows %}<dt>{{ key }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
-<p class="quiet">Every figure that a sentence uses stands in findings.json under manifest.analysis. Beside this page: <a href="matrix.csv">matrix.csv</a>, <a href="findings.json">findings.json</a>{%
+<p class="quiet">Every figure that a sentence uses stands in findings.json under manifest.analysis.
+Beside this page: <a href="matrix.csv">matrix.csv</a>, <a href="findings.json">findings.json</a>{%
 for plot in plots %}, <a href="{{ plot }}">{{ plot.rsplit('/', 1)[-1] }}</a>{% endfor %}.</p>
 """
 
