@@ -58,7 +58,10 @@ def open_project(folder: Path) -> Project:
     impostors = [_source(path, workspace, {}) for path in list_pictures(workspace.impostors)]
     photos = {
         "sources": tuple(sources),
-        "calibration": tuple(item for item in images if item.id not in chosen),
+        # Somebody else among the character's photographs would teach the identity metric the wrong person.
+        "calibration": tuple(
+            item for item in images if item.id not in chosen and not item.facts.get("odd_one_out")
+        ),
         "impostors": tuple(impostors),
     }
     return Project(workspace, suite, photos, tuple(examined.notes))
@@ -93,7 +96,7 @@ def _choose(images: Sequence[SourceImage], suite: Suite) -> list[SourceImage]:
             raise UserError(f"The suite names the photograph '{missing[0]}', which is not in refs/.",
                             fix=f"There: {', '.join(sorted(by_name)[:12])}.")
         return [by_name[name] for name in suite.sources.files]
-    fit = [item for item in images if not item.facts.get("unfit")] or list(images)
+    fit = [item for item in images if not (item.facts.get("unfit") or item.facts.get("odd_one_out"))] or list(images)
     return fit[: suite.sources.count]
 
 
