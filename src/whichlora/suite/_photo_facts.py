@@ -18,6 +18,9 @@ SHARPNESS_SIDE_PX = 512
 HASH_SIDE = 12
 """Low frequencies kept per axis: 144 bits, enough to tell poses of one figure apart."""
 FIGURE_PRESENT = 0.5
+SURELY_FIGURE = 0.9999
+"""The reader never saw photographs and calls some of them figures (a cup of coffee 0.9997); true figures stay above
+0.99999, so only near certainty makes a set one of toy figures by itself."""
 DRAWN_FLAT_SHARE = 0.35
 """Share of exactly flat 3 × 3 neighbourhoods from which on a picture looks drawn; photographs have noise."""
 
@@ -54,7 +57,7 @@ def look(picture: Picture) -> Look:
 def kind_of(looks: Sequence[Look]) -> str:
     """What most photographs show: 'figure', 'photograph', 'drawn' or 'other'."""
     half = len(looks) / 2
-    figures = sum(1 for item in looks if item.reading is not None and item.reading.present >= FIGURE_PRESENT
+    figures = sum(1 for item in looks if item.reading is not None and item.reading.present >= SURELY_FIGURE
                   and not _sure_face(item))
     if figures > half:
         return "figure"
