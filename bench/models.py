@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent.parent / "src" / "whichlora" / "models"
 def main() -> int:
     """Check or update `models.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="accepted like every bench script's; nothing is long here")
     parser.add_argument("--update", metavar="FILE", help="record the present hash and size of FILE")
     wanted = parser.parse_args().update
     listing = json.loads((FOLDER / "models.json").read_text(encoding="utf-8"))

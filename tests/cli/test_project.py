@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from families import painters
 from whichlora.cli.init import create_project
@@ -22,6 +23,25 @@ def test_a_stranger_among_the_photographs_is_set_aside(tmp_path):
     used = {item.id for kind in ("sources", "calibration") for item in project.photos[kind]}
     assert used == {"president-smiling", "president-speaking", "president-standing"}
     assert any("vice-president" in note for note in project.notes)
+
+
+def test_names_never_collide(tmp_path):
+    """Equal stems, and a photograph that is called as an impostor would be, stay apart."""
+    photos = {name: PORTRAITS / f"{name}.jpg" for name in
+              ("president-smiling", "president-speaking", "president-standing", "vice-president")}
+    head = {"name": "p", "base": {"family": "painter", "location": str(painters.base(tmp_path / "painter"))},
+            "subject": "photograph", "sources": {"count": 5}}
+    create_project(tmp_path / "p", [photos["president-speaking"]], [photos["vice-president"]], template="portrait",
+                   head=head)
+    refs = tmp_path / "p" / "refs"
+    Image.open(photos["president-standing"]).save(refs / "president-speaking.png")
+    shutil.copyfile(photos["president-smiling"], refs / "impostors-vice-president.jpg")
+    project = open_project(tmp_path / "p")
+    ids = [item.id for kind in project.photos.values() for item in kind]
+    assert len(ids) == 4
+    assert len(set(ids)) == 4
+    paths = {item.path for item in project.photos["sources"]}
+    assert paths == {"refs/president-speaking.jpg", "refs/president-speaking.png", "refs/impostors-vice-president.jpg"}
 
 
 def test_a_project_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,19 @@ def test_swapped_files_swap_the_verdict(project, answer, tmp_path):
     set_candidates(swapped, [{"name": "good", "loras": good.name}, {"name": "stranger", "loras": bad.name}])
     found = rows(json.loads(whichlora("evaluate", swapped, "--json").stdout))
     assert found["stranger"]["ccr"]["value"] > found["good"]["ccr"]["value"]
+
+
+def test_an_exchanged_picture_is_not_scored_under_another_name(project, answer, tmp_path):
+    """Bytes that are not those that were made are refused, and the next run makes the picture again."""
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    pictures = sorted((copy / "images").rglob("*.png"))
+    for picture in pictures[1:]:
+        shutil.copyfile(pictures[0], picture)
+    with sqlite3.connect(copy / "store.sqlite") as rows:
+        rows.execute("DELETE FROM scores")
+    rows.close()
+    done = whichlora("score", copy, status=2)
+    assert "whichlora run" in done.stderr
+    whichlora("run", copy, "--json")
+    whichlora("score", copy, "--json")

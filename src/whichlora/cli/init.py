@@ -49,8 +49,8 @@ def command(
     answer_console.print(f"Created [bold]{folder}[/] with {len(paths)} photographs (subject: {examined.kind}).")
     for note in examined.notes:
         answer_console.print(f"  • {note}")
-    if views:
-        answer_console.print(f"  • Views that are missing: {', '.join(views)}.")
+    for view in views:
+        answer_console.print(f"  • {view}")
     answer_console.print(f"  • {advice(len(paths))}")
     answer_console.print(f"Next: put LoRA files into {folder / 'loras'}, name them in {folder / SUITE_NAME}, then run"
                          f"\n  whichlora plan {folder}")

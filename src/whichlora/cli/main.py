@@ -40,7 +40,7 @@ Verbs, in the order in which you will want them:
 
 _TAIL = """
 'whichlora VERB --help' explains a verb; every verb takes --json.
-Exit status: 0 done; 1 the answer is "no"; 2 your input is wrong; 3 the machine or network failed.
+Exit status: 0 done; 1 the answer is "no"; 2 your input is wrong; 3 the machine or network failed; 130 interrupted.
 Begin with: whichlora demo
 """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -14,7 +15,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from rich.console import Console
 
-from whichlora.errors import DiskFullError, MachineError, WhichloraError
+from whichlora.errors import DiskFullError, MachineError, ProjectError, WhichloraError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +51,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             fail(error)
         except OSError as error:
             fail(_machine_error(error))
+        except sqlite3.DatabaseError as error:
+            fail(ProjectError(f"The project's store is damaged: {error}.",
+                              fix="Move store.sqlite away and run again; pictures in 'images' are kept."))
         except KeyboardInterrupt:
             progress_console.print("Stopped. Nothing finished was lost; the same command goes on from here.")
             raise SystemExit(130) from None

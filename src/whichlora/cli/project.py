@@ -52,10 +52,17 @@ def open_project(folder: Path) -> Project:
         raise ProjectError(f"'{workspace.refs}' holds no photographs.", fix="Put PNG, JPEG or WebP files there.")
     examined = examine_photos(paths, kind=suite.subject)
     suite = suite.model_copy(update={"subject": examined.kind})
-    images = [_source(path, workspace, facts) for path, facts in zip(paths, examined.facts, strict=True)]
+    names = _names(paths)
+    images = [
+        _source(path, name, workspace, facts) for path, name, facts in zip(paths, names, examined.facts, strict=True)
+    ]
     sources = _choose(images, suite)
     chosen = {item.id for item in sources}
-    impostors = [_source(path, workspace, {}) for path in list_pictures(workspace.impostors)]
+    others = list_pictures(workspace.impostors)
+    # A slash stands in no file name, so an impostor is never taken for one of the character's own photographs.
+    impostors = [
+        _source(path, f"impostors/{name}", workspace, {}) for path, name in zip(others, _names(others), strict=True)
+    ]
     photos = {
         "sources": tuple(sources),
         # Somebody else among the character's photographs would teach the identity metric the wrong person.
@@ -77,12 +84,17 @@ def list_pictures(folder: Path) -> list[Path]:
     )
 
 
-def _source(path: Path, workspace: Workspace, facts: Any) -> SourceImage:
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Short names: the file name without its ending, or with it where two would otherwise be called the same."""
+    stems = [path.stem.casefold() for path in paths]
+    return [path.stem if stems.count(path.stem.casefold()) == 1 else path.name for path in paths]
+
+
+def _source(path: Path, name: str, workspace: Workspace, facts: Any) -> SourceImage:
     from whichlora.suite.photos import open_picture
 
     picture = open_picture(path)
     relative = path.relative_to(workspace.folder).as_posix()
-    name = path.stem if path.parent == workspace.refs else f"{path.parent.name}-{path.stem}"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return SourceImage(name, relative, digest, int(picture.shape[1]), int(picture.shape[0]), dict(facts))
 

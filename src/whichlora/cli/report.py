@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichlora.cli.output import guarded
+from whichlora.cli.output import guarded, progress_console
+
+if TYPE_CHECKING:
+    from whichlora.suite.schema import Suite
+    from whichlora.types import Plan
 
 
 @guarded
@@ -34,8 +38,27 @@ def command(
 
     project = open_project(folder)
     with Store(project.workspace.folder) as store:
-        plan = with_wishes(stored_plan(store), target, must_have)
+        stored = stored_plan(store)
+        _warn_of_changes(project.suite, stored)
+        plan = with_wishes(stored, target, must_have)
         findings = conclude(store, plan, f"whichlora evaluate {folder}")
         index = publish(project, store, plan, findings, markdown=markdown, folder=output)
         outcome = Outcome(plan, findings, index, markdown, cell_counts(store, plan))
     finish(outcome, "whichlora.report/1", json=json, open_page=open_page)
+
+
+def _warn_of_changes(suite: Suite, plan: Plan) -> None:
+    """Say when the suite asks for something else than what was run: the report is about what was run."""
+    planned = {row.name for row in plan.candidates if row.role == "candidate"} | {row["name"] for row in plan.refused}
+    changed = [
+        name for name, now, then in (
+            ("candidates", {row.name for row in suite.candidates}, planned),
+            # An edit that every photograph already satisfies has no case, so only lost or reworded ones count.
+            ("edits", set(), {(case.edit, case.prompt) for case in plan.cases if not case.edit.startswith("own-")}
+             - {(edit.name, edit.prompt) for edit in suite.edits}),
+            ("target", suite.target, plan.target), ("must_have", tuple(suite.must_have), plan.must_have),
+        ) if now != then
+    ]
+    if changed:
+        progress_console.print(f"[yellow]note[/] The suite's {', '.join(changed)} changed since the last run; this "
+                               "report is about what was run. To take the change in: whichlora run")

@@ -32,7 +32,7 @@ def command(
     if dry_run:
         document = describe(project, choose_device(device))
         if json:
-            emit_json("whichlora.run/1", document)
+            emit_json("whichlora.plan/1", document)
         else:
             answer_console.print(f"{document['cells']} pictures would be made; {document['advice']}")
         return

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from whichlora import registry
+from whichlora.errors import ProjectError
 from whichlora.metrics.base import Metric, Picture, Reference, Subject, View
 from whichlora.metrics.scoring import measure_picture, prepare_all
 from whichlora.store import Store
@@ -89,6 +90,9 @@ def _subject(plan: Plan, photograph: Callable[[str], Picture]) -> Subject:
 
 def _read(store: Store, generation: Generation) -> Picture:
     assert generation.image is not None
+    if not store.images.intact(generation.image):
+        raise ProjectError(f"The picture {generation.image[:12]}… is missing or damaged, so it is not scored.",
+                           fix="Run 'whichlora run' on the project: it finds such pictures and makes them again.")
     with Image.open(store.images.path(generation.image), formats=("PNG",)) as image:
         return np.asarray(image.convert("RGB"))
 

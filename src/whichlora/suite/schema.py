@@ -112,7 +112,9 @@ class Suite(_Strict):
     must_have: list[Literal["camera", "lighting", "background", "expression", "trigger"]] = Field(min_length=1)
     """Capabilities that the winner needs."""
     sources: SourceSpec = Field(default_factory=SourceSpec)
-    seeds: list[Annotated[int, Field(ge=0, le=2**53)]] = Field(default_factory=lambda: [1, 2], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=2**53)]] = Field(
+        default_factory=lambda: [1, 2], min_length=1, max_length=1000
+    )
     edits: list[EditSpec] = Field(min_length=1)
     samplers: dict[str, SamplerSpec] = Field(default_factory=dict)
     candidates: list[CandidateSpec] = Field(default_factory=list)
@@ -124,6 +126,9 @@ class Suite(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
+        own = next((edit.name for edit in self.edits if edit.name.startswith("own-")), None)
+        if own:
+            raise ValueError(f"edit {own!r}: names that begin with 'own-' belong to a candidate's own prompt")
         for kind, names in (("edit", [e.name for e in self.edits]), ("candidate", [c.name for c in self.candidates])):
             seen: set[str] = set()
             for name in names:

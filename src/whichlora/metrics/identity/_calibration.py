@@ -116,9 +116,10 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
     threshold = _threshold(strangers) if strangers_known else defaults.threshold
     own_low = -_upper_bound([-value for value in own]) if len(own) >= MIN_OWN_FOR_BOUND else None
     line = None if own_low is None else _line(own_low, strangers, defaults)
-    if line is not None and MIN_IMPOSTORS <= len(strangers) < ENOUGH_FOR_QUANTILE:
-        # Look-alikes among few strangers widen their bound beyond reason; then own photographs draw the line.
-        threshold = max(max(strangers) + MARGIN, min(threshold, line))
+    if MIN_IMPOSTORS <= len(strangers) < ENOUGH_FOR_QUANTILE:
+        # Look-alikes among few strangers widen their bound beyond reason; then own photographs draw the line, or,
+        # where they are too few as well, the recogniser's default does.
+        threshold = max(max(strangers) + MARGIN, min(threshold, defaults.threshold if line is None else line))
     if line is not None and defaults.sees_every_trait:
         threshold = max(threshold, line) if strangers_known else line
     if not strangers_known:
