@@ -31,11 +31,17 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """Path of a system Chromium; its absence is a failure, not a skip."""
-    path = next((found for name in ("chromium", "chromium-browser", "google-chrome")
-                 if (found := shutil.which(name))), None)
-    assert path, "These tests need a Chromium: apt-get install chromium"
-    return path
+    """A system Chromium, one for all tests of a process; its absence is a failure, not a skip."""
+    from playwright.sync_api import sync_playwright
+
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+    path = next(filter(None, found), None)
+    if path is None:
+        pytest.fail("These tests need a Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """Projects and browsers for the report's tests."""
 
-import shutil
-
 import pytest
 
 from report.fixture import build
@@ -32,20 +30,6 @@ def hostile_written(hostile, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("whichlora.report.plots.PLOTS", {})  # they have a test of their own
         return write_report(hostile, tmp_path_factory.mktemp("hostile-out") / "report")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """A system Chromium. Its absence fails these tests; it does not skip them."""
-    from playwright.sync_api import sync_playwright
-
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if path is None:
-        pytest.fail("No Chromium on PATH. Install one, such as 'apt-get install chromium'.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Watched:

@@ -1,12 +1,10 @@
 """A real browser on the real server: sessions by keyboard, blinding, two voters, hostile texts, the viewer."""
 
 import re
-import shutil
 from collections import Counter
 from dataclasses import replace
 
 import pytest
-from playwright import sync_api as playwright
 
 from review import planted
 from web.serving import running
@@ -15,18 +13,8 @@ from whichlora.review.votes import PairVote, Rating, from_row, standing
 from whichlora.store import Store
 from whichlora.types import Generation, Score
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-assert CHROMIUM, "These tests need a Chromium: apt-get install chromium"
 pytestmark = [pytest.mark.browser]
 SECRETS = ("zebra", "quagga", "okapi", "control-nothing", "refs/", "photo-", "store.sqlite", "c1-")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
