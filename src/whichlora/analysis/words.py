@@ -173,7 +173,8 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
     """The overall rate, its comparison with base, and the states of its must-haves."""
     lines = []
     if facts.ccr.value is not None and facts.ccr.low is not None and facts.ccr.high is not None:
-        text = f"{facts.name} keeps the character and does the edit in {_rate(f'{facts.name}/ccr', facts.ccr, ledger)}"
+        overall = _rate(f"{facts.name}/ccr", facts.ccr, ledger, "of cases, every kind of edit weighing the same")
+        text = f"{facts.name} keeps the character and does the edit in {overall}"
         base = found.base
         if base is not None and base.name != facts.name and base.ccr.value is not None:
             text += f"; the base model in {ledger.put(f'{base.name}/ccr.value', base.ccr.value, 'percent')}"
@@ -200,12 +201,12 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
     return lines
 
 
-def _rate(key: str, rate: Estimate, ledger: Ledger) -> str:
+def _rate(key: str, rate: Estimate, ledger: Ledger, what: str = "of the pictures") -> str:
     """'92 % of the pictures ([80, 97] on these photographs, [70, 98] on new ones)'."""
     value = ledger.put(f"{key}.value", rate.value or 0.0, "percent")
     here = ledger.interval(f"{key}.here", rate.low_here or 0.0, 1.0 if rate.high_here is None else rate.high_here)
     new = ledger.interval(f"{key}.new", rate.low or 0.0, 1.0 if rate.high is None else rate.high)
-    return f"{value} of the pictures ({here} on these photographs, {new} on new ones)"
+    return f"{value} {what} ({here} on these photographs, {new} on new ones)"
 
 
 def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
