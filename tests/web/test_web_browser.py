@@ -58,10 +58,10 @@ def open_pairs(page, number=0):
 
 
 def ready(page):
-    """Wait until the page takes keys: both pictures are there."""
-    until(page, """() => { const all = [...document.querySelectorAll('#stage img')];
-        return all.length >= 2 && all.every((one) => one.complete && one.naturalWidth > 0); }""")
-    page.wait_for_timeout(60)
+    """Wait until the page takes keys: it says that it is not busy, and both pictures are there."""
+    until(page, """() => { const all = [...document.querySelectorAll('#stage img, #lineup img')];
+        return document.body.getAttribute('aria-busy') === 'false' && all.length >= 2
+            && all.every((one) => one.complete && one.naturalWidth > 0); }""")
 
 
 def press(page, key):
@@ -225,6 +225,7 @@ def test_single_ratings_with_marks_and_a_note(page, project):
     page.keyboard.type("too many fingers; z s 1 x")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#progress').textContent.startsWith('1 of')")
+    ready(page)
     [vote] = [vote for vote in votes(folder, "Rater") if isinstance(vote, Rating)]
     assert (vote.identity, vote.edit, vote.note) == (4, 2, "too many fingers; z s 1 x")
     [(mx, my)] = vote.marks
@@ -239,12 +240,13 @@ def test_best_and_worst_by_keyboard(page, project):
     begin(page, server, "Picker")
     page.goto(server.origin + "/extremes")
     until(page, "document.querySelectorAll('#lineup button').length === 4")
-    page.wait_for_timeout(300)
+    ready(page)
     page.keyboard.press("2")
     page.keyboard.press("4")
     assert page.locator(".tile.best kbd").inner_text() == "2"
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#progress').textContent.startsWith('1 of')")
+    ready(page)
     [vote] = votes(folder, "Picker")
     assert (vote.cells.index(vote.best), vote.cells.index(vote.worst)) == (1, 3)
 

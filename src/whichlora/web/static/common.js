@@ -60,6 +60,17 @@
     return path + "?" + new URLSearchParams(parts).toString();
   }
 
+  // Whether a page is between two tasks, when it takes no answer. Said to screen readers as well.
+  function watchBusy(now) {
+    let busy = false;
+    Object.defineProperty(now, "busy", {
+      get: () => busy,
+      set: (value) => { busy = value; document.body.setAttribute("aria-busy", String(value)); },
+    });
+    now.busy = true;
+    return now;
+  }
+
   // Keys of a page; none act while text is typed, with a modifier, or when held down.
   function onKeys(keys) {
     document.addEventListener("keydown", (event) => {
@@ -127,5 +138,5 @@
     } catch (error) { trouble(error); }
   }
 
-  Object.assign(ui, { find, call, trouble, voter, setVoter, query, onKeys, onHold, toast, loaded, preload, outlookWords, page });
+  Object.assign(ui, { find, call, trouble, voter, setVoter, query, onKeys, onHold, toast, loaded, preload, watchBusy, outlookWords, page });
 })();

@@ -4,7 +4,7 @@
   const ui = window.whichloraUi;
   const { find, element } = ui;
   const KEYS = "1234567890qw";
-  const now = { task: null, busy: true, best: null, worst: null };
+  const now = ui.watchBusy({ task: null, best: null, worst: null });
 
   function draw() {
     find("words").textContent = now.best === null ? "Which one is best?" : now.worst === null ? "And which one is worst?" : "Enter saves";

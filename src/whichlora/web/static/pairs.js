@@ -5,7 +5,7 @@
   const { find } = ui;
   const question = new URLSearchParams(location.search).get("question") || "identity";
   const SAID = { left: "First", right: "Second", tie: "Same", "both-bad": "Both bad", skip: "Skipped" };
-  const now = { task: null, flipped: false, since: 0, busy: true };
+  const now = ui.watchBusy({ task: null, flipped: false, since: 0 });
   const stage = new ui.Stage(find("stage"), () => {});
 
   function panes() {

@@ -8,7 +8,7 @@
     identity: ["someone else", "hardly alike", "unsure", "the same, small slips", "clearly the same"],
     edit: ["not done", "hardly", "half done", "done, small faults", "exactly as asked"],
   };
-  const now = { task: null, busy: true, values: {}, marks: [], press: null };
+  const now = ui.watchBusy({ task: null, values: {}, marks: [], press: null });
   const stage = new ui.Stage(find("stage"), () => {});
   const wide = window.matchMedia("(min-width: 700px)");
 
