@@ -7,7 +7,7 @@ switched on fails all its cells, never silently the base's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,8 @@ class _Clock:
 
 
 def run_plan(
-    plan: Plan, store: Store, session: Session, picture: Callable[[str], Picture], watch: Watcher = lambda _: None
+    plan: Plan, store: Store, session: Session, picture: Callable[[str], Picture], watch: Watcher = lambda _: None,
+    only: Collection[str] | None = None,
 ) -> RunSummary:
     """Make every missing picture of the plan.
 
@@ -68,11 +69,12 @@ def run_plan(
         session: The loaded base.
         picture: Source id → photograph (see `photograph_reader`).
         watch: Called after every step.
+        only: Ids of the cells to make now; None for all.
 
     Raises:
         MachineError: The disk is full or failed; what was finished is kept.
     """
-    pending = pending_cells(plan, store.finished())
+    pending = [cell for cell in pending_cells(plan, store.finished()) if only is None or cell.id in only]
     candidates = {candidate.name: candidate for candidate in plan.candidates}
     generated = sum(1 for cell in pending if candidates[cell.candidate].role != "control")
     clock = _Clock(total=len(pending), generated_left=generated)
