@@ -23,7 +23,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/.installed-dev
-	for script in bench/*.py; do $(BIN)/python $$script --quick; done
+	for script in bench/*.py; do $(BIN)/python $$script --quick || exit 1; done
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
