@@ -215,9 +215,10 @@ def test_equal_pictures_have_a_black_difference(written, watch):
     open_viewer(page)
     page.keyboard.press("d")
     page.evaluate(
-        """() => { const [under, over] = document.querySelectorAll('#stage .mix img'); over.src = under.src; }"""
+        """async () => { const [under, over] = document.querySelectorAll('#stage .mix img'); over.src = under.src;
+            await over.decode();
+            await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))); }"""
     )
-    page.wait_for_timeout(150)
     view = box(page, "#stage .view")
     shot = page.screenshot(clip={**view, "y": view["y"] + 40, "height": view["height"] - 60})
     import io
