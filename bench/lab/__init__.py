@@ -1,0 +1,1 @@
+"""Parts of the truth lab, one question a module; `bench/truthlab.py` runs them."""
