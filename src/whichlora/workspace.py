@@ -10,16 +10,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 from whichlora.errors import ProjectError
+from whichlora.lease import Lease, owned
 
 SUITE_NAME = "whichlora.yaml"
 
@@ -70,61 +66,11 @@ class Workspace:
         return self.folder / "report"
 
     @contextmanager
-    def owned(self) -> Generator[None]:
-        """Be the only writer of this project while the context lasts.
+    def owned(self) -> Generator[Lease]:
+        """Be the only writer of this project while the context lasts; see `lease.owned`.
 
         Raises:
-            ProjectError: Another process owns it; the message names its process id and since when.
+            ProjectError: Another process or machine owns it; the message names it and since when.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / ".lock"
-        with path.open("a+", encoding="utf-8") as file:
-            if not _try_lock(file):
-                owner = _owner(self.folder)
-                raise ProjectError(
-                    f"Another whichlora works in '{self.folder}' (process {owner.get('pid', '?')}"
-                    f", since {owner.get('since', '?')}).",
-                    fix="Wait for it, or stop it; both would otherwise write the same rows.",
-                )
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            (self.folder / ".owner").write_text(json.dumps({"pid": os.getpid(), "since": since}), encoding="utf-8")
-            try:
-                yield
-            finally:
-                _unlock(file)
-
-
-def _owner(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / ".owner").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[str]) -> bool:
-        try:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(file: IO[str]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[str]) -> bool:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(file: IO[str]) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+        with owned(self.folder) as lease:
+            yield lease

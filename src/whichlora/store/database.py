@@ -1,16 +1,16 @@
 """Opening the project's SQLite file: schema, durability, and disks on which WAL is unsafe.
 
-`synchronous=FULL` makes a commit survive a power cut. WAL needs shared memory, which network file systems do not
-have, so the journal mode is chosen by disk and read back.
+A commit survives a power cut. WAL needs shared memory, which network file systems do not have, so the journal mode is
+chosen by disk and read back.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import sys
 from pathlib import Path
 
 from whichlora.errors import MachineError, ProjectError
+from whichlora.lease import on_network_disk
 from whichlora.store import votes
 
 SCHEMA_VERSION = 1
@@ -47,8 +47,6 @@ CREATE TABLE documents (
 ) WITHOUT ROWID;
 """
 
-_NETWORK_DISKS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "glusterfs", "lustre", "gpfs", "beegfs", "ceph"}
-
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     """Open the project's database, creating it when asked.
@@ -61,9 +59,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         raise ProjectError(f"'{path.parent}' holds no project store.", fix="Run 'whichlora run' there first.")
     try:
         connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        mode = "DELETE" if on_network_disk(path) else "WAL"
-        connection.execute(f"PRAGMA journal_mode={mode}").fetchone()
-        connection.execute("PRAGMA synchronous=FULL")
+        _prepare(connection, "DELETE" if on_network_disk(path) else "WAL")
         _migrate(connection)
     except sqlite3.DatabaseError as error:
         if "disk" in str(error) or "I/O" in str(error) or "unable to open" in str(error):
@@ -77,6 +73,18 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     return connection
 
 
+def _prepare(connection: sqlite3.Connection, mode: str) -> None:
+    """Choose journal and durability, and read back what the disk made of it.
+
+    In WAL mode FULL makes a commit durable. With a rollback journal a commit is the removal of a file, which FULL does
+    not flush: only EXTRA does, and without it a power cut could take back what was acknowledged.
+    """
+    got = str(connection.execute(f"PRAGMA journal_mode={mode}").fetchone()[0]).upper()
+    connection.execute(f"PRAGMA synchronous={'FULL' if got == 'WAL' else 'EXTRA'}")
+    if got not in {"WAL", "DELETE", "TRUNCATE", "PERSIST"}:
+        raise sqlite3.OperationalError(f"the disk offers no safe journal ('{got}')")
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
@@ -87,21 +95,3 @@ def _migrate(connection: sqlite3.Connection) -> None:
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
     connection.execute(votes.SCHEMA)
-
-
-def on_network_disk(path: Path) -> bool:
-    """True when the path lies on a file system without the shared memory that WAL needs (Linux only; else False)."""
-    if sys.platform != "linux":
-        return False
-    try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    best, kind = "", ""
-    target = str(path.resolve())
-    for line in mounts:
-        fields = line.split()
-        point = fields[1].replace("\\040", " ")
-        if len(point) >= len(best) and (target == point or target.startswith(point.rstrip("/") + "/")):
-            best, kind = point, fields[2]
-    return kind in _NETWORK_DISKS or kind.startswith("fuse.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def write_durably(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
@@ -39,6 +40,15 @@ def write_durably(path: Path, data: bytes) -> None:
         raise
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably: a folder whose own name is lost takes its files with it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk; a no-op on Windows, whose renames are journalled."""
     if sys.platform == "win32":
@@ -48,6 +58,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def free_bytes(folder: Path) -> int:
+    """Room left for this user on the disk of a folder that may not exist yet; a huge number where nobody can tell."""
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path.cwd())
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return 2**62
 
 
 def disk_error(error: OSError, path: Path) -> MachineError:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from whichlora.errors import ProjectError
+from whichlora.errors import MachineError, ProjectError
 from whichlora.store.durable import write_durably
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_DAMAGED = {errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, getattr(errno, "EUCLEAN", errno.EIO)}
+"""Errors that say something of the file; others (no rights, too many open files) say something of this moment."""
 
 
 class ImageFolder:
     """PNG files under `<root>/ab/abcdef….png`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, patiently: Callable[[Callable[[], str]], str] = lambda write: write()) -> None:
         self.root = root
+        self._patiently = patiently
 
     def put(self, data: bytes) -> str:
-        """Store the bytes durably and return their SHA-256; writing the same bytes twice costs nothing."""
+        """Store the bytes durably and return their SHA-256; writing the same bytes twice costs nothing.
+
+        A file of that name is looked at first: one that a crash or a bad disk left damaged is written anew.
+        """
+        return self._patiently(lambda: self._put(data))
+
+    def _put(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256)
-        if not path.exists():
+        if not path.exists() or not self.intact(sha256):
             write_durably(path, data)
         return sha256
 
@@ -37,13 +48,31 @@ class ImageFolder:
         return self.root / sha256[:2] / f"{sha256}.png"
 
     def intact(self, sha256: str) -> bool:
-        """True when the file is there and still has the bytes it was stored with."""
+        """True when the file is there and still has the bytes it was stored with.
+
+        Raises:
+            MachineError: The file could not be looked at just now, which says nothing about it.
+        """
         path = self.path(sha256)
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-        except OSError:
-            return False
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except OSError as error:
+            if error.errno in _DAMAGED:
+                return False
+            raise MachineError(f"'{path}' cannot be read: {error.strerror or error}.",
+                               fix="Check the disk and your rights in that folder; nothing was changed.") from error
 
     def discard(self, sha256: str) -> None:
         """Remove a picture that is no longer intact, so that it can be made again."""
         self.path(sha256).unlink(missing_ok=True)
+
+    def unfinished(self) -> list[Path]:
+        """Temporary files that a killed process left; call only while owning the project."""
+        return sorted(self.root.glob("??/.*.part"))
+
+    def all(self) -> Iterator[tuple[str, Path]]:
+        """(SHA-256, path) of every file that bears a picture's name, in order."""
+        for path in sorted(self.root.glob("??/*.png")):
+            if _SHA256.fullmatch(path.stem) and path.parent.name == path.stem[:2]:
+                yield path.stem, path

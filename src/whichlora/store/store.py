@@ -8,32 +8,52 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from whichlora.errors import DiskFullError, MachineError
 from whichlora.store.database import connect
+from whichlora.store.durable import disk_error, free_bytes, make_folder
 from whichlora.store.images import ImageFolder
 from whichlora.store.votes import VoteRow, insert, rating_scores, select
 from whichlora.types import Gate, Generation, Score
+
+T = TypeVar("T")
 
 
 class Store:
     """The rows and pictures of one project."""
 
-    def __init__(self, folder: Path, *, create: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, create: bool = False, guard: Callable[[], None] | None = None,
+        when_full: Callable[[DiskFullError], None] | None = None,
+    ) -> None:
         """Open the store inside a project folder.
+
+        Args:
+            folder: The project folder.
+            create: Make the store if there is none.
+            guard: Called before every write; raises when the project is no longer ours (see `Lease.check`).
+            when_full: Called when the disk is full: it returns when there is room again and the write is repeated, or
+                raises (see `room.wait_for_room`). Without it a full disk is an error.
 
         Raises:
             ProjectError: There is none (and `create` is False), or it cannot be read.
+            MachineError: The disk refused.
         """
-        if create:
-            folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.images = ImageFolder(folder / "images")
+        self._guard = guard or (lambda: None)
+        self._when_full = when_full
+        self.images = ImageFolder(folder / "images", self._patiently)
+        if create:
+            try:
+                make_folder(folder)
+            except OSError as error:
+                raise disk_error(error, folder) from error
         self._db = connect(folder / "store.sqlite", create=create)
 
     def __enter__(self) -> Store:
@@ -56,6 +76,9 @@ class Store:
         Returns:
             True when the row was written, False when the cell was already done.
         """
+        return self._patiently(lambda: self._add_generation(generation))
+
+    def _add_generation(self, generation: Generation) -> bool:
         with self._transaction():
             cursor = self._db.execute(
                 "INSERT INTO generations VALUES (?,?,?,?,?,?,?) ON CONFLICT(cell) DO UPDATE SET"
@@ -86,18 +109,32 @@ class Store:
     def forget_rotten(self) -> list[str]:
         """Check every stored picture against its hash; rows of rotten ones are removed so that they are made again.
 
+        Also clears away what a killed process left half written. Call only while owning the project.
+
         Returns:
             Ids of the cells that were forgotten.
         """
-        rotten: list[str] = []
-        for cell, image in self._db.execute("SELECT cell, image FROM generations WHERE status='done'").fetchall():
-            if not self.images.intact(image):
-                self.images.discard(image)
-                with self._transaction():
-                    self._db.execute("DELETE FROM generations WHERE cell=?", (cell,))
-                    self._db.execute("DELETE FROM scores WHERE cell=? AND rater=''", (cell,))
-                rotten.append(cell)
-        return rotten
+        for path in self.images.unfinished():
+            path.unlink(missing_ok=True)
+        rotten = self.rotten()
+        for cell, image in rotten.items():
+            self.forget(cell)
+            # The row goes first: a row without its picture would lie, a picture without its row does not.
+            self.images.discard(image)
+        return list(rotten)
+
+    def rotten(self) -> dict[str, str]:
+        """Cell → picture of those finished whose picture is missing or no longer what was stored. Reads every file."""
+        rows = self._db.execute("SELECT cell, image FROM generations WHERE status='done' ORDER BY cell").fetchall()
+        with ThreadPoolExecutor(4) as pool:  # hashing and reading run beside each other
+            sound = pool.map(lambda row: self.images.intact(row[1]), rows, chunksize=1)
+            return {cell: image for (cell, image), ok in zip(rows, sound, strict=True) if not ok}
+
+    def forget(self, cell: str) -> None:
+        """Remove a cell's row and what machines scored of it, so that it is made again; people's words stay."""
+        with self._transaction():
+            self._db.execute("DELETE FROM generations WHERE cell=?", (cell,))
+            self._db.execute("DELETE FROM scores WHERE cell=? AND rater=''", (cell,))
 
     # ------------------------------------------------------------------ scores
 
@@ -111,6 +148,10 @@ class Store:
         Returns:
             Number of rows written.
         """
+        rows = list(scores)
+        return self._patiently(lambda: self._add_scores(rows, context))
+
+    def _add_scores(self, scores: list[Score], context: str) -> int:
         written = 0
         with self._transaction():
             for score in scores:
@@ -153,6 +194,10 @@ class Store:
         Returns:
             Number of rows written.
         """
+        listed = list(rows)
+        return self._patiently(lambda: self._add_votes(listed))
+
+    def _add_votes(self, rows: list[VoteRow]) -> int:
         with self._transaction():
             return insert(self._db, rows)
 
@@ -169,6 +214,9 @@ class Store:
     def add_document(self, name: str, body: Mapping[str, Any]) -> int:
         """Append a document; writing the newest one again changes nothing. Returns its number."""
         text = json.dumps(body, ensure_ascii=False, sort_keys=True)
+        return self._patiently(lambda: self._add_document(name, text))
+
+    def _add_document(self, name: str, text: str) -> int:
         with self._transaction():
             row = self._db.execute(
                 "SELECT number, body FROM documents WHERE name=? ORDER BY number DESC LIMIT 1", (name,)
@@ -188,6 +236,17 @@ class Store:
 
     # ------------------------------------------------------------------ inner
 
+    def _patiently(self, write: Callable[[], T]) -> T:
+        """Do a write that leaves nothing behind when it fails; again when there is room again."""
+        while True:
+            self._guard()
+            try:
+                return write()
+            except DiskFullError as error:
+                if self._when_full is None:
+                    raise
+                self._when_full(error)
+
     @contextmanager
     def _transaction(self) -> Generator[None]:
         """One durable transaction; anything raised inside rolls it back."""
@@ -201,7 +260,8 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
+            # SQLite names a full disk only when it was the database itself that found no room.
+            if "full" in str(error) or ("I/O" in str(error) and free_bytes(self.folder) < 1_000_000):
                 raise DiskFullError(
                     f"The disk is full: a row could not be written in '{self.folder}'.",
                     fix="Free some space and run the same command again; everything finished is kept.",
