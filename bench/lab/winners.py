@@ -25,5 +25,5 @@ def winners(quick: bool) -> list[Figure]:
     return [
         Figure("best of 12 equals, uncorrected bias in points", round(100 * float(np.mean(raw)), 2), "printed", True),
         at_most("best of 12 equals, bias in points", abs(100 * float(np.mean(equal))), 1.0),
-        at_most("best of 12 that differ, bias in points", abs(100 * float(np.mean(spread))), 1.5),
+        at_most("best of 12 that differ, bias in points", abs(100 * float(np.mean(spread))), 1.0),
     ]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
 
 from whichlora.stats.rates import effective_size
 
@@ -19,9 +18,12 @@ Floats = NDArray[np.float64]
 CORRELATION_KEEP = 0.5
 """Share of the estimated correlation between candidates that is kept; the rest is noise with few photographs."""
 
-SPREAD_DOUBT = 0.85
-"""Quantile of what noise alone would spread that is taken off before candidates are believed to differ. The median
-would leave the best of 12 equal candidates 2 points too high; this leaves 1, and costs 1 where they truly differ."""
+EQUAL_PRIOR = 0.75
+"""Prior probability that the candidates of a group do not differ at all. A flat prior leaves the best of 12 equal
+candidates 3 points too high; this leaves under 1, and costs less than 1 where they truly differ."""
+SPREAD_SCALE = 0.12
+"""Scale of the Maxwell prior on the standard deviation between candidates that do differ (rates, 0 to 1): it gives no
+weight to differences next to none, which the data could not tell from none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,11 @@ def logit(p: ArrayLike) -> Floats:
 def shrink(values: ArrayLike, cells_per_photo: float) -> Shrunken:
     """Shrink candidates' rates towards each other as far as their spread looks like noise.
 
-    Works on rates: the true spread between candidates is what their means vary beyond the noise of their paired
-    contrasts, so that a photograph that is hard for all counts neither as spread nor as noise. The posterior is then
-    taken to the logit scale, where draws stay between 0 and 1. Source: Efron & Morris (1975), JASA 70, 311–319, with
-    unequal variances.
+    Works on rates: the true spread between candidates is weighed against the noise of their paired contrasts, so that
+    a photograph that is hard for all counts neither as spread nor as noise. The spread is not estimated but averaged
+    over (spike at none, Maxwell beyond), as an estimate of it is what flatters the best of many. The posterior is
+    then taken to the logit scale, where draws stay between 0 and 1. Source: Gelman et al., Bayesian Data Analysis,
+    3rd ed., section 5.4 (normal hierarchical model on a grid of the spread).
 
     Args:
         values: Mean per candidate and photograph, shape (C, K), without NaN.
@@ -70,19 +73,37 @@ def shrink(values: ArrayLike, cells_per_photo: float) -> Shrunken:
     variance = padded * (1 - padded) / (size + 1)
     own, mean = np.ones(count), padded
     if count > 1:
-        apart = _contrast_share(y, variance) * variance
-        doubt = float(chi2.ppf(SPREAD_DOUBT, count - 1)) / (count - 1)
-        spread = max(0.0, float(padded.var(ddof=1)) - doubt * float(apart.mean()))
-        own = spread / (spread + apart)
-        centre = float((padded / (spread + apart)).sum() / (1 / (spread + apart)).sum())
-        mean = own * padded + (1 - own) * centre
-        # The last term is Morris's (1983, JASA 78, 47–55) price for not knowing the spread.
-        unsure = 2 / max(count - 2, 2) * ((1 - own) * (padded - centre)) ** 2
-        variance = own * variance + (1 - own) * variance.mean() / count + unsure
+        mean, own, variance = _averaged(padded, variance, _contrast_share(y, variance) * variance)
     mean = np.clip(mean, 0.5 / (size + 1), 1 - 0.5 / (size + 1))
     root = np.sqrt(variance) / (mean * (1 - mean))
-    covariance = _correlation(y) * root[:, None] * root[None, :]
-    return Shrunken(logit(mean), np.linalg.cholesky(covariance + 1e-8 * np.eye(count)), own)
+    covariance = _correlation(y) * root[:, None] * root[None, :] + 1e-8 * np.eye(count)
+    cholesky: Floats = np.linalg.cholesky(covariance).astype(np.float64)
+    return Shrunken(logit(mean), cholesky, own)
+
+
+def _averaged(value: Floats, variance: Floats, apart: Floats) -> tuple[Floats, Floats, Floats]:
+    """Posterior mean, weight of the own evidence and variance, averaged over the spread between candidates.
+
+    Args:
+        value: Rates, shape (C,).
+        variance: Noise variance of the rates.
+        apart: Noise variance of their differences, halved; what the spread competes with.
+    """
+    spread = np.linspace(0.0, 5 * SPREAD_SCALE, 61)[:, None]
+    prior = spread[:, 0] ** 2 * np.exp(-0.5 * (spread[:, 0] / SPREAD_SCALE) ** 2)
+    prior *= (1 - EQUAL_PRIOR) / prior.sum()
+    prior[0] = EQUAL_PRIOR
+    total = spread**2 + apart
+    pull = (1 / total).sum(axis=1)
+    centre = ((value / total).sum(axis=1) / pull)[:, None]
+    likelihood = -0.5 * (np.log(total).sum(axis=1) + ((value - centre) ** 2 / total).sum(axis=1) + np.log(pull))
+    weight = prior * np.exp(likelihood - likelihood.max())
+    weight = (weight / weight.sum())[:, None]
+    own = spread**2 / total
+    means = own * value + (1 - own) * centre
+    mean = (weight * means).sum(axis=0)
+    within = own * variance + (1 - own) * variance.mean() / len(value)
+    return mean, (weight * own).sum(axis=0), (weight * (within + (means - mean) ** 2)).sum(axis=0)
 
 
 def _contrast_share(y: Floats, variance: Floats) -> float:
