@@ -5,7 +5,18 @@ import pytest
 from scipy.stats import betabinom, binom
 
 from whichlora.stats.ppi import powered_rate
-from whichlora.stats.screening import photographs_first, reject, run, schedule
+from whichlora.stats.screening import (
+    chosen_on,
+    cost,
+    fields,
+    in_turns,
+    photographs_first,
+    reject,
+    run,
+    schedule,
+    standing,
+    survivors,
+)
 from whichlora.stats.sequence import confidence_sequence, log_evidence, shown_above
 
 
@@ -79,6 +90,54 @@ def test_rejecting_keeps_the_number_asked_for_also_among_equals():
     assert reject(np.ones((5, 3)), 2) == (0, 1)
     assert reject([[0, 0], [1, 1], [0, 1]], 2) == (1, 2)
     assert reject([[1.0], [0.0]], 5) == (0, 1)
+
+
+def test_finalists_are_measured_in_full_and_rounds_grow():
+    rounds = schedule(12, 80, 0.35)
+    assert [stage.keep for stage in rounds] == [8, 5, 3, 2, 2]
+    assert rounds[-1].steps == 80
+    assert cost(12, rounds) <= 0.35 * 12 * 80
+    assert fields(20, 2) == (20, 13, 8, 5, 3, 2)
+    # Too little to complete anybody: the early rounds get their share all the same.
+    short = schedule(12, 80, 0.1)
+    assert short[0].steps >= 3
+    assert short[-1].steps < 80
+    assert schedule(12, 80, 0.001) == ()
+
+
+def test_figures_leave_out_the_steps_on_which_many_were_cut():
+    rounds = schedule(12, 80, 0.35)
+    assert chosen_on(12, rounds) == rounds[2].steps
+    assert chosen_on(3, schedule(3, 40, 0.8)) == 0
+
+
+def test_photographs_and_capabilities_take_turns():
+    photos = [p for p in "abcd" for _ in range(8)]
+    families = ["camera", "camera", "light", "light", "place", "place", "face", "face"] * 4
+    order = in_turns(photos, families)
+    assert sorted(order) == list(range(32))
+    for steps in (4, 8, 12, 16):
+        first = order[:steps]
+        assert {photos[i] for i in first} == set("abcd")
+        counts = [sum(families[i] == family for i in first) for family in ("camera", "light", "place", "face")]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_an_unasked_capability_decides_nothing():
+    overall, rates, told = standing([[1, 1, np.nan], [1, 0, np.nan]], ["x", "x", "y"])
+    assert overall.tolist() == [0.75, 0.5]
+    assert rates[:, 1].tolist() == [0.5, 0.5]
+    assert told.tolist() == [[2, 0], [2, 0]]
+
+
+def test_a_specialist_stays_although_it_is_behind_overall():
+    families = ["x"] * 20 + ["y"] * 20
+    good = second = [1] * 20 + [1] * 8 + [0] * 12
+    special = [0] * 20 + [1] * 20
+    assert survivors([good, second, special], families, 2) == (0, 2)
+    assert survivors([good, second, special], families, 1) == (0,)
+    almost = [0] * 20 + [1] * 9 + [0] * 11
+    assert survivors([good, second, almost], families, 2) == (0, 1)
 
 
 def labelled(rng, judge, photos=20, asked=3):
