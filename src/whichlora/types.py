@@ -140,7 +140,7 @@ class Candidate:
     adapters: tuple[AdapterUse, ...] = ()
     """LoRAs in order; empty for base."""
     combine: str = "stack"
-    """'stack' (deltas are added) or the name of a merge method."""
+    """'stack' (deltas are added), or the recipe of a merge, such as 'ties/1;density=0.5' (see `lora/merge.py`)."""
     sampler: SamplerProfile = field(default_factory=SamplerProfile)
     """Sampling settings."""
     role: Role = "candidate"
@@ -155,6 +155,16 @@ class Candidate:
     """Licence of the adapters, for the report."""
     card: str = ""
     """Claim of the model card in a few words, for the report; never read by a decision."""
+    merged: AdapterUse | None = None
+    """The one file that the adapters were merged into, where `combine` is not 'stack'; made from them by the recipe,
+    so it is no part of the identity."""
+
+    @property
+    def applied(self) -> tuple[AdapterUse, ...]:
+        """What is added to the base's weights: the adapters, or the file that they were merged into."""
+        if self.combine == "stack" or not self.adapters or self.merged is None:
+            return self.adapters
+        return (self.merged,)
 
     def fingerprint(self) -> str:
         """Hash of everything that can change a picture but the instruction (see `instruction`).
@@ -296,6 +306,8 @@ class Plan:
     """Versions that enter every cell's identity."""
     notes: tuple[str, ...] = ()
     """What the user should know before spending: satisfied cases left out, missing views, low power."""
+    identity_packs: tuple[str, ...] = ()
+    """Optional recognisers that help to judge identity; pictures do not depend on them, scores do."""
 
 
 @dataclass(frozen=True, slots=True)

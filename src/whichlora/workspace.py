@@ -5,6 +5,8 @@
 <project>/impostors/         photographs of others, for calibration only
 <project>/store.sqlite       rows (see store/)
 <project>/images/            generated pictures by content hash
+<project>/combinations.yaml  combinations proposed from measured results
+<project>/merged/            merged LoRAs by recipe
 <project>/report/            the newest report
 """
 
@@ -59,6 +61,16 @@ class Workspace:
     def impostors(self) -> Path:
         """Photographs of others."""
         return self.folder / "impostors"
+
+    @property
+    def merged(self) -> Path:
+        """Merged LoRAs, by the identity of their recipe; safe to delete, made again when needed."""
+        return self.folder / "merged"
+
+    @property
+    def combinations_path(self) -> Path:
+        """Combinations that were proposed from measured results, in the suite's own words (see `suite`)."""
+        return self.folder / "combinations.yaml"
 
     @property
     def report(self) -> Path:

@@ -14,6 +14,7 @@ from whichlora import registry
 from whichlora.errors import ProjectError, RefusedError, UserError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
+from whichlora.suite.combinations import with_combinations
 from whichlora.suite.loading import load_suite
 from whichlora.suite.schema import Suite
 from whichlora.types import BaseModel, Candidate, Plan, SourceImage
@@ -44,7 +45,7 @@ def open_project(folder: Path) -> Project:
         PhotoError: A photograph cannot be used.
     """
     workspace = Workspace.open(folder)
-    suite = load_suite(workspace.suite_path)
+    suite = with_combinations(load_suite(workspace.suite_path), workspace.combinations_path)
     from whichlora.suite.photos import examine_photos
 
     paths = list_pictures(workspace.refs)
@@ -161,6 +162,7 @@ def draft_rows(
             for use in (*row.sampler.adapters, *row.adapters):
                 if check is not None:
                     check(base, Path(use.path))
+            row = _merged(row, family, base, project.workspace, check)
         except RefusedError as error:
             if row.role == "base":
                 raise
@@ -168,6 +170,23 @@ def draft_rows(
             continue
         kept.append(row)
     return kept, refused
+
+
+def _merged(row: Candidate, family: Any, base: BaseModel, workspace: Workspace, check: Any) -> Candidate:
+    """The row with the file that its LoRAs are merged into, made once per recipe; the file passes the same gate.
+
+    Raises:
+        RefusedError: The family merges nothing, a part cannot be merged this way, or the result is no sound LoRA.
+    """
+    if row.combine == "stack" or not row.adapters:
+        return row
+    merge = getattr(family, "merge", None)
+    if merge is None:
+        raise RefusedError(f"The model family '{base.family}' cannot merge LoRAs.", fix="Use 'combine: stack'.")
+    merged = merge(base, row.adapters, row.combine, workspace.merged)
+    if check is not None:
+        check(base, Path(merged.path))
+    return replace(row, merged=merged)
 
 
 def make_plan(

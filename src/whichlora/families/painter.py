@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -22,9 +22,11 @@ from whichlora.errors import RefusedError, UserError
 from whichlora.families._painter import strokes
 from whichlora.families._painter.instructions import Ask, understand
 from whichlora.families._painter.look import look
+from whichlora.families._painter.merging import merge_strengths
 from whichlora.families._painter.strokes import Scene
 from whichlora.families.base import Picture, SwitchReport
 from whichlora.lora.header import TensorFile, read_header
+from whichlora.lora.merge import Recipe
 from whichlora.types import AdapterUse, BaseModel, Candidate, SamplerProfile, fingerprint
 
 VERSION = 1
@@ -94,6 +96,17 @@ class Painter:
         if not any(value.value for value in read_strengths(path)):
             raise RefusedError("Every number in it is zero: it would measure the base under its name.")
 
+    def merge(self, base: BaseModel, uses: Sequence[AdapterUse], recipe: str, folder: Path) -> AdapterUse:
+        """The merged LoRA of some parts: number by number, in the LoRA merges' own arithmetic.
+
+        Raises:
+            RefusedError: A part is no painter LoRA, or was replaced.
+        """
+        def read(use: AdapterUse) -> list[tuple[str, float]]:
+            return [(value.name, value.value) for value in _strengths_of(use)]
+
+        return merge_strengths(uses, Recipe.parse(recipe), folder, read)
+
     def load(self, base: BaseModel, device: str) -> PainterSession:
         """Open a session; the device plays no part."""
         return PainterSession(base, _settings(base.location))
@@ -140,12 +153,12 @@ class PainterSession:
             RefusedError: A file is no painter LoRA, or is missing.
         """
         started = time.perf_counter()
-        if candidate.combine != "stack":
-            raise RefusedError(f"'{candidate.name}' combines LoRAs by '{candidate.combine}', which is unknown here.")
+        if candidate.combine != "stack" and candidate.adapters and candidate.merged is None:
+            raise RefusedError(f"'{candidate.name}' combines LoRAs by '{candidate.combine}', but was not merged.")
         self._working = dict(self._pristine)
         changes = [
             (use.weight * value.value, value.name)
-            for use in (*candidate.adapters, *candidate.sampler.adapters) for value in self._values(use)
+            for use in (*candidate.applied, *candidate.sampler.adapters) for value in self._values(use)
         ]
         for change, name in changes:
             self._working[name.removeprefix(_PREFIX)] += change
@@ -221,12 +234,7 @@ class PainterSession:
     # ------------------------------------------------------------------ inside
 
     def _values(self, use: AdapterUse) -> tuple[_Value, ...]:
-        path = Path(use.path)
-        if not path.is_file():
-            raise RefusedError(f"The LoRA '{use.name}' is no longer at '{path}'.", fix="Put it back, or plan again.")
-        if use.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != use.sha256:
-            raise RefusedError(f"'{path}' is not the file that was planned as '{use.name}' (its SHA-256 differs).")
-        return read_strengths(path)
+        return _strengths_of(use)
 
     def _resized(self, picture: Picture, sampler: SamplerProfile) -> Picture:
         import cv2
@@ -290,6 +298,15 @@ def read_strengths(path: Path) -> tuple[_Value, ...]:
     if not values:
         raise RefusedError("It holds no tensors at all.")
     return tuple(values)
+
+
+def _strengths_of(use: AdapterUse) -> tuple[_Value, ...]:
+    path = Path(use.path)
+    if not path.is_file():
+        raise RefusedError(f"The LoRA '{use.name}' is no longer at '{path}'.", fix="Put it back, or plan again.")
+    if use.sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != use.sha256:
+        raise RefusedError(f"'{path}' is not the file that was planned as '{use.name}' (its SHA-256 differs).")
+    return read_strengths(path)
 
 
 def _settings(location: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ places and identity (what lies on disk), loading, encode, denoise, adapters, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from whichlora.errors import MachineError, UserError
 from whichlora.families._qwen.identity import fingerprint_places
 from whichlora.families._qwen.places import find_places, read_json, weight_bytes
-from whichlora.types import BaseModel, SamplerProfile
+from whichlora.types import AdapterUse, BaseModel, SamplerProfile
 
 HINTS = "whichlora.json"
 """Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}}."""
@@ -74,6 +74,18 @@ class QwenImageEdit:
         from whichlora.families._qwen.files import check_file
 
         check_file(base, path)
+
+    def merge(self, base: BaseModel, uses: Sequence[AdapterUse], recipe: str, folder: Path) -> AdapterUse:
+        """The merged LoRA of some parts, computed once and kept in `folder`. Loads no torch.
+
+        Raises:
+            RefusedError: A part cannot be merged by this recipe, is missing or was replaced.
+        """
+        from whichlora.families._qwen.files import shape_of
+        from whichlora.lora.merge import Recipe
+        from whichlora.lora.merged import merged_use
+
+        return merged_use(uses, Recipe.parse(recipe), folder, shape_of(base.location))
 
     def load(self, base: BaseModel, device: str) -> Any:
         """Open a session; weights are read when they are first needed.

@@ -233,7 +233,7 @@ def cut(change: Float64, rank: int) -> tuple[Float64, Float64]:
     else:
         from scipy.sparse.linalg import svds
 
-        found: tuple[Any, Any, Any] = svds(change, k=rank, v0=np.ones(min(change.shape)))  # smallest first
+        found: Any = svds(change, k=rank, v0=np.ones(min(change.shape)))  # smallest first
         left, values, right = found[0][:, ::-1], found[1][::-1], found[2][::-1]
     return left[:, :rank] * values[:rank], right[:rank]
 

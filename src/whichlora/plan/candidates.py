@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whichlora.errors import MissingFileError, UserError
+from whichlora.lora.merge import Recipe
 from whichlora.suite.schema import CandidateSpec, SamplerSpec, Suite
 from whichlora.survey.names import name_in_project
 from whichlora.types import AdapterUse, Candidate, SamplerProfile
 
+WITHOUT = " (without "
+"""Between the name of a candidate and the sampler whose LoRAs it is measured without."""
 _MAX_WEIGHT = 4.0
 _TERM = re.compile(r"^(?P<file>.+?)(?::(?P<weight>[-+]?[0-9.eE+-]+))?$")
 
@@ -106,21 +109,29 @@ def resolve_candidates(
         The rows, and the refused ones as {'name', 'reason'}: a candidate that equals another one by content is
         refused, since it would be counted twice under two names.
     """
-    samplers: dict[str, SamplerProfile] = {
-        name: resolve_sampler(name, spec, default, folder) for name, spec in suite.samplers.items()
-    }
+    samplers, absent = _samplers(suite, default, folder, available)
     default = samplers.get("default", default)
     rows = [Candidate("base", sampler=default, role="base")]
     missing: list[dict[str, str]] = []
+    alone: list[Candidate] = []
     for spec in suite.candidates:
-        sampler = samplers[spec.sampler] if spec.sampler else default
         try:
-            rows.append(_candidate(spec, sampler, folder))
+            # A LoRA whose card asks for Lightning or its like is measured both ways: with it, and on its own.
+            wanted = suite.samplers.get(spec.sampler or "")
+            if spec.sampler in absent:
+                missing.append({"name": spec.name, "reason": absent[spec.sampler]})
+            else:
+                rows.append(_candidate(spec, samplers[spec.sampler] if spec.sampler else default, folder))
+            if wanted is not None and wanted.loras and spec.both_ways:
+                bare = _candidate(spec, default, folder)
+                alone.append(replace(bare, name=f"{spec.name}{WITHOUT}{spec.sampler})"))
         except MissingFileError as error:
             if not available:
                 raise
             missing.append({"name": spec.name, "reason": f"Not there yet. {error.message}"})
     rows, refused = _without_twins(rows)
+    # Where the suite has that very row under a name of its own, nothing is added and nothing is refused.
+    rows, _ = _without_twins([*rows, *alone])
     refused += missing
     # A distillation LoRA changes the base too, so each sampler with adapters gets a base row of its own.
     for name, sampler in samplers.items():
@@ -134,9 +145,32 @@ def resolve_candidates(
     return rows, refused
 
 
+def _samplers(
+    suite: Suite, default: SamplerProfile, folder: LoraFolder, available: bool
+) -> tuple[dict[str, SamplerProfile], dict[str, str]]:
+    """The suite's sampler profiles, and why some are not there yet (only where `available` lets them be absent)."""
+    found: dict[str, SamplerProfile] = {}
+    absent: dict[str, str] = {}
+    for name, spec in suite.samplers.items():
+        try:
+            found[name] = resolve_sampler(name, spec, default, folder)
+        except MissingFileError as error:
+            if not available:
+                raise
+            absent[name] = f"Its sampler '{name}' is not there yet. {error.message}"
+    return found, absent
+
+
 def _candidate(spec: CandidateSpec, sampler: SamplerProfile, folder: LoraFolder) -> Candidate:
+    adapters = parse_stack(spec.loras, folder)
+    combine = spec.combine
+    if combine != "stack":
+        if len(adapters) < 2:
+            raise UserError(f"'{spec.name}' merges by '{combine}', but names one LoRA only.",
+                            fix="Name two or more: a.safetensors:0.8 + b.safetensors")
+        combine = Recipe(combine, spec.density, spec.merge_seed, spec.merge_rank).text
     return Candidate(
-        name=spec.name, adapters=parse_stack(spec.loras, folder), combine=spec.combine, sampler=sampler,
+        name=spec.name, adapters=adapters, combine=combine, sampler=sampler,
         trigger=spec.trigger, prompts=dict(spec.prompts), licence=spec.licence, card=spec.card,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from whichlora.errors import UserError
+from whichlora.plan.candidates import WITHOUT
 from whichlora.suite.schema import Suite
 from whichlora.types import BaseModel, Candidate, Cell, EditCase, Plan, SourceImage, cell_id
 
@@ -81,7 +82,7 @@ def build_plan(
         calibration=photos.get("calibration", ()), impostors=photos.get("impostors", ()), cases=cases, cells=cells,
         refused=tuple(remarks.get("refused", ())),  # type: ignore[arg-type]
         subject=suite.subject, must_have=tuple(suite.must_have), target=suite.target, libraries=dict(libraries),
-        notes=tuple(str(note) for note in remarks.get("notes", ())),
+        notes=tuple(str(note) for note in remarks.get("notes", ())), identity_packs=tuple(suite.identity_packs),
     )
 
 
@@ -89,7 +90,7 @@ def _asked(candidate: Candidate, case: EditCase) -> bool:
     """A LoRA's own advertised prompt is asked of that LoRA and of the base only."""
     if not case.edit.startswith("own-"):
         return True
-    return candidate.role == "base" or case.edit == f"own-{candidate.name}"
+    return candidate.role == "base" or case.edit == f"own-{candidate.name.partition(WITHOUT)[0]}"
 
 
 def _identity(

@@ -116,7 +116,7 @@ def admit(session: Session, candidate: Candidate, floor: float | None = None) ->
     effects: dict[str, float] = {}
     if len(candidate.adapters) > 1:
         for use in candidate.adapters:
-            alone = replace(candidate, adapters=(use,))
+            alone = replace(candidate, adapters=(use,), combine="stack", merged=None)
             effects[use.name] = _effect(session, alone, floor, f"'{use.name}' in the stack")
     effect = _effect(session, candidate, floor, "It") if candidate.adapters else 0.0
     report = session.switch(candidate)
@@ -188,7 +188,7 @@ def check_weights(session: Any, candidate: Candidate) -> WeightCheck:
     precision = str(session.weight_dtype())
     worst, undecided, wanted_size, lost = (0.0, ""), 0, 0.0, 0.0
     with ExitStack() as files:
-        expected = _expected(session, (*candidate.adapters, *candidate.sampler.adapters), files)
+        expected = _expected(session, (*candidate.applied, *candidate.sampler.adapters), files)
         stray = sorted(set(session.touched()) - set(expected))
         if stray:
             raise RefusedError(f"The module '{stray[0]}' changed although no file of '{candidate.name}' names it.")

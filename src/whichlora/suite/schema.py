@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from whichlora.lora.merge import METHODS
+
 FAMILIES = ("camera", "lighting", "background", "expression", "trigger")
 """Edit families, which are also the capabilities of a candidate."""
 
@@ -74,14 +76,30 @@ class CandidateSpec(_Strict):
     name: Name
     loras: Annotated[str, StringConstraints(min_length=1)]
     """'a.safetensors', 'a.safetensors:0.8' or 'a.safetensors:0.8 + b.safetensors:1.0'."""
-    combine: Literal["stack"] = "stack"
+    combine: str = "stack"
+    """'stack' (changes are added), or the name of a merge method such as 'ties' (see `lora/merge.py`)."""
+    density: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of the numbers that a pruning merge keeps."""
+    merge_seed: int = Field(default=0, ge=0, le=2**31)
+    """Seed of the 'dare' merges."""
+    merge_rank: int | None = Field(default=None, ge=1, le=1024)
+    """Rank of the '_svd' merges; the largest of the parts when left out."""
     sampler: str | None = None
     """Name of an entry of `samplers`; the base's own when left out."""
+    both_ways: bool = True
+    """Where the sampler brings LoRAs of its own, such as Lightning: also measure the candidate without them."""
     trigger: str = ""
     prompts: dict[str, str] = Field(default_factory=dict)
     own_prompt: OwnPrompt | None = None
     licence: str = "unknown"
     card: str = ""
+
+    @field_validator("combine")
+    @classmethod
+    def _method(cls, value: str) -> str:
+        if value != "stack" and value not in METHODS:
+            raise ValueError(f"unknown way to combine: {value!r}; known: stack, {', '.join(METHODS)}")
+        return value
 
     @field_validator("name")
     @classmethod
@@ -118,6 +136,8 @@ class Suite(_Strict):
     edits: list[EditSpec] = Field(min_length=1)
     samplers: dict[str, SamplerSpec] = Field(default_factory=dict)
     candidates: list[CandidateSpec] = Field(default_factory=list)
+    identity_packs: list[Literal["yunet-sface", "auraface", "arcface", "dinov2", "ccip"]] = Field(default_factory=list)
+    """Optional recognisers beside the packaged one; `whichlora packs` lists and installs them."""
 
     @field_validator("base", mode="before")
     @classmethod

@@ -75,10 +75,10 @@ class QwenSession:
     def switch(self, candidate: Candidate) -> SwitchReport:
         """Make exactly this candidate's adapters (and its sampler's) active, from pristine weights."""
         started = time.perf_counter()
-        if candidate.combine != "stack":
-            raise RefusedError(f"'{candidate.name}' combines LoRAs by '{candidate.combine}', which is unknown here.",
-                               fix="Use 'stack', or merge the files first.")
-        report = self._adapters().activate((*candidate.adapters, *candidate.sampler.adapters))
+        if candidate.combine != "stack" and candidate.adapters and candidate.merged is None:
+            raise RefusedError(f"'{candidate.name}' combines LoRAs by '{candidate.combine}', but was not merged.",
+                               fix="Plan again: the merged file is made then.")
+        report = self._adapters().activate((*candidate.applied, *candidate.sampler.adapters))
         self._memory.note()
         return SwitchReport(
             candidate.name, report.modules_in_files, report.modules_changed, time.perf_counter() - started,
