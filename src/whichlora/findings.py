@@ -109,6 +109,13 @@ class CandidateFacts:
     """Licence of its adapters."""
     card: str = ""
     """What its card claims."""
+    budget: Mapping[str, State] = field(default_factory=dict[str, State])
+    """'time' and 'memory' against the limits that the user set: PASS, FAIL, or OPEN while not measured; a limit that is
+    not set has no entry."""
+    rank_low: int | None = None
+    """Best rank that 95 % of the draws leave possible (1 is first); None for controls."""
+    rank_high: int | None = None
+    """Worst rank of the same."""
     truth: float | None = None
     """True consistency rate where a ground truth exists; read by no decision."""
 
@@ -163,6 +170,8 @@ class Recommendation:
     """Steps of the implementation, in order."""
     routes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Capability → candidate, for hybrid and multi."""
+    training_only: tuple[str, ...] = ()
+    """Must-haves that no set-up tried does: gaps that, of the four strategies, only training could close."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,5 +58,6 @@ def test_nothing_nearer_is_missed():
 def test_photographs_that_carry_the_choice_are_named():
     found = random_case(np.random.default_rng(0))
     now = decide(found, MUST, 0.7)
-    card = flips(found, MUST, 0.7, {"photo-1": lambda: now, "photo-2": lambda: Row("custom", None, "gone", True)})
+    card = flips(found, MUST, 0.7, {
+        ("photo", "photo-1"): lambda: now, ("photo", "photo-2"): lambda: Row("custom", None, "gone", True)})
     assert [flip.what for flip in card if flip.kind == "photo"] == ["photo-2"]

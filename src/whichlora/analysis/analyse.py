@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -16,11 +16,13 @@ import numpy as np
 
 from whichlora.analysis import evidence, facts, options, robust, words
 from whichlora.analysis.cells import Verdict, judge
-from whichlora.analysis.decide import Contender, Row, decide
+from whichlora.analysis.decide import Contender, decide
 from whichlora.analysis.evidence import Costs
 from whichlora.analysis.flip import flips
+from whichlora.analysis.leaveout import leave_outs
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.questions import questions
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table, tabulate
 from whichlora.findings import CandidateFacts, Findings, Recommendation
@@ -55,7 +57,9 @@ def analyse(
     table = tabulate(plan, verdicts)
     must = tuple(plan.must_have) or table.families
     matrix = _matrix(plan, table, by_cell, own_scores, truth, chosen)
-    outcome, draws = _outcome(plan, table, must, matrix, chosen)
+    chosen.checked((*table.families, *WHOLE))
+    found = _Gathered(plan, by_cell, own_scores, verdicts, table, must)
+    outcome, draws = _outcome(found, matrix, chosen)
     ledger = Ledger()
     ordered = _worded(_in_order(matrix), table, ledger)
     recommendation = Recommendation(
@@ -64,14 +68,26 @@ def analyse(
         outcome.row.candidate, outcome.row.firm and not outcome.distrust,
         words.verdict(outcome, ledger), words.rationale(outcome, ledger), words.flip_card(outcome, ledger),
         words.next_step(outcome, ledger), options.options(outcome, ledger), options.roadmap(outcome, ledger),
-        dict(outcome.row.routes),
+        dict(outcome.row.routes), options.training_only(outcome),
     )
-    asked = options.questions(plan, ledger)
+    asked = questions(plan, ledger, chosen)
     return Findings(
         plan.project, plan.base.id, plan.target, must, outcome.photos, ordered, plan.refused, recommendation,
         _failures(verdicts), options.limits(outcome), asked,
         _manifest(plan, chosen, outcome, draws, ledger),
     )
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """Stored rows, judged and arranged."""
+
+    plan: Plan
+    generations: Mapping[str, Generation]
+    scores: Sequence[Score]
+    verdicts: Sequence[Verdict]
+    table: Table
+    must: tuple[str, ...]
 
 
 def _matrix(
@@ -81,47 +97,53 @@ def _matrix(
     """Facts of every row, by name, in the plan's order."""
     rows = evidence.in_play(table)
     p_values = evidence.compared(table, rows, (*table.families, *WHOLE), table.families)
-    best = robust.best_probabilities(robust.joint_draws(table, table.families, settings.draws, settings.seed))
+    draws = robust.joint_draws(table, table.families, settings.draws, settings.seed)
+    best, ranks = robust.best_probabilities(draws), robust.rank_ranges(draws)
     means = facts.metric_means(scores, {cell.id: cell.candidate for cell in plan.cells})
     true = _true_rates(plan, truth, generations)
+    threshold = partial(settings.threshold, target=plan.target)
     return {
         candidate.name: facts.candidate_facts(
-            table, row, facts.capability_facts(table, row, plan.target, p_values), generations,
-            means.get(candidate.name, {}), best.get(candidate.name), true.get(candidate.name),
+            table, row, facts.capability_facts(table, row, threshold, p_values), generations,
+            means.get(candidate.name, {}), facts.Chances(best.get(candidate.name), ranks.get(candidate.name)),
+            true.get(candidate.name),
         )
         for row, candidate in enumerate(table.candidates)
     }
 
 
 def _outcome(
-    plan: Plan, table: Table, must: tuple[str, ...], matrix: Mapping[str, CandidateFacts], settings: Settings,
+    given: _Gathered, matrix: dict[str, CandidateFacts], settings: Settings,
 ) -> tuple[Outcome, robust.Draws]:
-    """Decision, robustness and next purchase."""
+    """Decision, robustness and next purchase. Adds to the matrix how rows stand to the limits of time and memory."""
+    plan, table, must = given.plan, given.table, given.must
     costs = {name: Costs(row.seconds_per_image, row.peak_memory_gib) for name, row in matrix.items()}
-    found = evidence.contenders(table, must, settings, costs)
+    for name, row in matrix.items():
+        matrix[name] = replace(row, budget=evidence.budget_states(costs[name], settings))
+
+    def contenders(of: Table) -> list[Contender]:
+        return evidence.contenders(of, must, settings, costs, plan.target)
+
+    found = contenders(table)
     row = decide(found, must, plan.target)
-    again = {
-        photo: partial(_without, table, at, must, settings, costs, plan.target)
-        for at, photo in enumerate(table.photos) if len(table.photos) > 2
-    }
+    again = leave_outs(
+        plan, given.generations, given.scores, given.verdicts, table,
+        lambda other: decide(contenders(other), must, plan.target),
+    )
     card = flips(found, must, plan.target, again) if found else []
     draws = robust.joint_draws(table, must, settings.draws, settings.seed)
+    seconds = {name: facts.seconds_per_image for name, facts in matrix.items()}
     purchase = None
     if not row.firm:
-        seconds = {name: facts.seconds_per_image for name, facts in matrix.items()}
-        purchase = robust.next_purchase(table, found, must, plan.target, seconds, seed=settings.seed)
+        purchase = robust.next_purchase(table, found, must, plan.target, seconds, seed=settings.seed,
+                                        easing=evidence.easings(must, settings, plan.target))
     outcome = Outcome(
         plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
         _corrected(table, found, must), _second_opinion(found), _distrust(table, matrix, settings),
+        {name: settings.threshold(name, plan.target) for name in (*table.families, *WHOLE)},
+        robust.information_per_hour(draws, table, seconds),
     )
     return outcome, draws
-
-
-def _without(
-    table: Table, photo: int, must: tuple[str, ...], settings: Settings, costs: Mapping[str, Costs], target: float,
-) -> Row:
-    """The decision as if one photograph had never been used."""
-    return decide(evidence.contenders(table.without(photo), must, settings, costs), must, target)
 
 
 def _corrected(table: Table, found: Sequence[Contender], must: Sequence[str]) -> dict[str, float]:
@@ -206,7 +228,8 @@ def _manifest(
 ) -> dict[str, Any]:
     """Settings, versions, and the figures behind every sentence."""
     names = sorted(
-        {source.id for source in plan.sources} | {case.id for case in plan.cases}
+        {source.id for source in plan.sources} | {name for case in plan.cases for name in (case.id, case.edit)}
+        | {flip.what for flip in outcome.flips}
         | {use.name for candidate in plan.candidates for use in candidate.adapters} | set(plan.notes)
     )
     return {
@@ -217,13 +240,15 @@ def _manifest(
         **dict(settings.manifest),
         "analysis": {
             "settings": {"draws": settings.draws, "seed": settings.seed, "margin": settings.margin,
-                         "max_seconds": settings.max_seconds, "max_memory_gib": settings.max_memory_gib},
+                         "max_seconds": settings.max_seconds, "max_memory_gib": settings.max_memory_gib,
+                         "thresholds": dict(settings.thresholds), "weights": dict(settings.weights)},
             "figures": ledger.figures, "sentences": ledger.sentences, "names": names,
             "possible": sorted(outcome.row.possible),
             "corrected": dict(outcome.corrected),
             "acceptability": {name: dict(entry) for name, entry in outcome.acceptability.items()},
             "pareto": robust.pareto(draws),
             "information": robust.information_value(draws),
+            "information_per_hour": dict(outcome.information),
             "second_opinion": outcome.second_opinion,
             "flips": [
                 {"kind": f.kind, "what": f.what, "candidate": f.candidate, "change": f.change,

@@ -68,9 +68,11 @@ def judge(
         known = mine.get(score.metric)
         if known is None or score.version >= known.version:
             mine[score.metric] = score
+    # One picture listed as two photographs makes the same cells twice; they count once.
+    once = {(cell.candidate, cases[cell.case].edit, cell.id): cell for cell in reversed(list(cells))}
     return [
         _judge_one(cell, cases[cell.case], generations[cell.id], by_cell.get(cell.id, {}), votes.get(cell.id, ()))
-        for cell in cells if cell.id in generations
+        for cell in reversed(once.values()) if cell.id in generations
     ]
 
 

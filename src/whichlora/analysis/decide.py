@@ -46,12 +46,14 @@ class Contender:
     """Over the time or memory budget."""
     harmed: bool = False
     """A stack shown to do worse, beyond the margin, than a member alone at what that member does best."""
+    weights: tuple[float, ...] = ()
+    """Weight per must-have, summing to 1; equal when empty."""
 
-    def score(self, weights: Sequence[float] | None = None) -> float:
-        """Weighted mean of the guesses; equal weights by default."""
-        if weights is None:
+    def score(self) -> float:
+        """Weighted mean of the guesses."""
+        if not self.weights:
             return sum(self.lean) / len(self.lean)
-        return sum(w * v for w, v in zip(weights, self.lean, strict=True))
+        return sum(w * v for w, v in zip(self.weights, self.lean, strict=True))
 
     def states(self, target: float) -> tuple[State, ...]:
         """PASS, FAIL or OPEN per must-have."""

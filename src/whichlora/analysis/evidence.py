@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from whichlora.analysis.decide import Contender
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table
+from whichlora.findings import State
 from whichlora.stats.multiple import max_t
 from whichlora.stats.paired import Difference, paired_difference
 from whichlora.stats.rates import RateInterval, clustered_rate, pooled_capabilities, rate_interval
@@ -168,9 +169,13 @@ def in_play(table: Table) -> list[int]:
 
 
 def contenders(
-    table: Table, must: Sequence[str], settings: Settings, costs: Mapping[str, Costs],
+    table: Table, must: Sequence[str], settings: Settings, costs: Mapping[str, Costs], target: float = 0.7,
 ) -> list[Contender]:
-    """Everything that may be recommended, with what is known of it per must-have."""
+    """Everything that may be recommended, with what is known of it per must-have.
+
+    Where a must-have has a threshold of its own, what is known of it is moved by as much as the threshold lies off
+    the target, so that one target serves for all.
+    """
     rows = in_play(table)
     intervals = {(row, name): capability_rate(table, row, name) for row in rows for name in must}
     guesses: dict[tuple[int, str], float] = {}
@@ -179,7 +184,9 @@ def contenders(
         for at, row in enumerate(rows):
             interval = intervals[row, name]
             raw = interval.value if interval else 0.0
-            guess = float(posterior.rates()[at]) if posterior is not None else raw
+            # One photograph tells nothing of how far the rates spread: then there is nothing to shrink by.
+            lone = interval is not None and interval.photos < 2
+            guess = float(posterior.rates()[at]) if posterior is not None and not lone else raw
             guesses[row, name] = _half_silent(table, row, name, guess)
     gains = compared(table, rows, ("overall",), [name for name in must if name not in WHOLE])
     found = []
@@ -190,9 +197,24 @@ def contenders(
             candidate.name, kind_of(candidate),
             tuple(i.floor if i else 0.0 for i in known), tuple(i.ceiling if i else 1.0 for i in known),
             tuple(guesses[row, name] for name in must), better(gains.get((row, "overall"))),
-            _over_budget(costs.get(candidate.name), settings), _harms(table, row, must, guesses, settings.margin),
+            over_budget(costs.get(candidate.name), settings), _harms(table, row, must, guesses, settings.margin),
+            settings.shares(must),
         ))
-    return found
+    return eased(found, easings(must, settings, target))
+
+
+def easings(must: Sequence[str], settings: Settings, target: float) -> tuple[float, ...]:
+    """By how much each must-have's own threshold lies below the target."""
+    return tuple(target - settings.threshold(name, target) for name in must)
+
+
+def eased(found: Sequence[Contender], by: Sequence[float]) -> list[Contender]:
+    """Contenders with what is known of each must-have moved."""
+    moved = list(found)
+    for at, change in enumerate(by):
+        if change:
+            moved = [contender.shifted(at, change) for contender in moved]
+    return moved
 
 
 def _half_silent(table: Table, row: int, capability: str, guess: float) -> float:
@@ -201,15 +223,21 @@ def _half_silent(table: Table, row: int, capability: str, guess: float) -> float
     return guess if silent == 0 else float((guess * scored + 0.5 * silent) / (scored + silent))
 
 
-def _over_budget(cost: Costs | None, settings: Settings) -> bool:
-    if cost is None:
-        return False
-    slow = settings.max_seconds is not None and cost.seconds is not None and cost.seconds > settings.max_seconds
-    big = (
-        settings.max_memory_gib is not None and cost.memory_gib is not None
-        and cost.memory_gib > settings.max_memory_gib
+def budget_states(cost: Costs | None, settings: Settings) -> dict[str, State]:
+    """'time' and 'memory' against the limits that are set; OPEN where nothing was measured."""
+    pairs = (
+        ("time", settings.max_seconds, cost.seconds if cost else None),
+        ("memory", settings.max_memory_gib, cost.memory_gib if cost else None),
     )
-    return slow or big
+    return {
+        name: "OPEN" if value is None else "PASS" if value <= most else "FAIL"
+        for name, most, value in pairs if most is not None
+    }
+
+
+def over_budget(cost: Costs | None, settings: Settings) -> bool:
+    """Is a row slower or larger than the user allows?"""
+    return "FAIL" in budget_states(cost, settings).values()
 
 
 def _harms(

@@ -6,7 +6,8 @@ Does: assemble estimates, counts and sentences of strengths and weaknesses. Does
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from whichlora.analysis import evidence
@@ -22,6 +23,16 @@ from whichlora.types import Generation, Score
 GIB = 1024**3
 SHOWN_CELLS = 12
 """Best and worst cells kept per candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What the joint draws say of one row."""
+
+    p_best: float | None
+    """Probability of the highest rate."""
+    ranks: tuple[int, int] | None
+    """Best and worst likely rank."""
 
 
 def estimate(interval: RateInterval | None) -> Estimate:
@@ -41,13 +52,14 @@ def estimate_of_difference(difference: Difference | None, cells: int) -> Estimat
 
 
 def capability_facts(
-    table: Table, row: int, target: float, p_values: Mapping[tuple[int, str], float],
+    table: Table, row: int, threshold: Callable[[str], float], p_values: Mapping[tuple[int, str], float],
 ) -> dict[str, CapabilityFact]:
-    """State, rate and comparison of one row at every capability."""
+    """State, rate and comparison of one row at every capability; `threshold` tells what is good enough for each."""
     base = evidence.base_of(table, row)
     found = {}
     for name in (*table.families, *WHOLE):
         interval = evidence.capability_rate(table, row, name)
+        target = threshold(name)
         state = state_of(interval.floor, interval.ceiling, target) if interval else "OPEN"
         against = None
         if base is not None and base != row:
@@ -74,7 +86,7 @@ def _more_photos(interval: RateInterval | None, target: float) -> int | None:
 
 def candidate_facts(
     table: Table, row: int, capabilities: Mapping[str, CapabilityFact], generations: Mapping[str, Generation],
-    means: Mapping[str, float], p_best: float | None, truth: float | None,
+    means: Mapping[str, float], chances: Chances, truth: float | None,
 ) -> CandidateFacts:
     """One row of the comparison matrix, still without sentences."""
     candidate = table.candidates[row]
@@ -97,7 +109,8 @@ def candidate_facts(
             "failed": len(verdicts) - len(done), "unscored": sum(v.passed is None for v in verdicts),
         },
         means, fmean(seconds) if seconds else None, max(peaks) / GIB if peaks and max(peaks) > 0 else None,
-        p_best, best_cells=good, worst_cells=bad, licence=candidate.licence, card=candidate.card, truth=truth,
+        chances.p_best, best_cells=good, worst_cells=bad, licence=candidate.licence, card=candidate.card, truth=truth,
+        rank_low=chances.ranks[0] if chances.ranks else None, rank_high=chances.ranks[1] if chances.ranks else None,
     )
 
 

@@ -25,15 +25,15 @@ class Flip:
     """One smallest change."""
 
     kind: str
-    """'target', 'rate' or 'photo'."""
+    """'target', 'rate', or what is left out: 'photo', 'edit', 'metric' or 'rater'."""
     what: str
-    """Must-have whose rate moves ('rate'), photograph that is left out ('photo'), '' for the target."""
+    """Must-have whose rate moves ('rate'), name of what is left out, '' for the target."""
     candidate: str
     """Row whose rate moves, '' otherwise."""
     change: float
-    """Signed change (0 to 1 scale); 0 for a photograph."""
+    """Signed change (0 to 1 scale); 0 for what is left out."""
     to: float
-    """Target, or guessed rate, after the change; 0 for a photograph."""
+    """Target, or guessed rate, after the change; 0 for what is left out."""
     row: Row
     """What the choice becomes."""
 
@@ -44,18 +44,19 @@ def choice(row: Row) -> tuple[str, str, bool]:
 
 
 def flips(
-    found: Sequence[Contender], must: Sequence[str], target: float, leave_out: Mapping[str, Callable[[], Row]],
+    found: Sequence[Contender], must: Sequence[str], target: float,
+    leave_out: Mapping[tuple[str, str], Callable[[], Row]],
 ) -> list[Flip]:
-    """Smallest flips of the target and of single rates, and single photographs that carry the choice.
+    """Smallest flips of the target and of single rates, and what carries the choice on its own.
 
     Args:
         found: Contenders behind the choice.
         must: Must-haves.
         target: Consistency rate that is good enough.
-        leave_out: Photograph → function that decides anew without it.
+        leave_out: (kind, name) → function that decides anew without it; see `leaveout`.
 
     Returns:
-        Target first, then the `KEPT` rates that are nearest to a flip, then photographs.
+        Target first, then the `KEPT` rates that are nearest to a flip, then what was left out.
     """
     now = decide(found, must, target)
     card = [flip for flip in (flip_target(found, must, target, now),) if flip]
@@ -66,10 +67,10 @@ def flips(
         if flip is not None:
             rates = sorted([*rates, flip], key=lambda flip: abs(flip.change))[:KEPT]
     card += rates
-    for photo, again in leave_out.items():
+    for (kind, name), again in leave_out.items():
         row = again()
         if choice(row) != choice(now):
-            card.append(Flip("photo", photo, "", 0.0, 0.0, row))
+            card.append(Flip(kind, name, "", 0.0, 0.0, row))
     return card
 
 
@@ -102,7 +103,9 @@ def flip_rate(
     mover = found[at]
     levels = [target - mover.low[name], target - mover.high[name], target - mover.lean[name]]
     score = mover.score()
-    levels += [(other.score() - score) * len(must) for i, other in enumerate(found) if i != at]
+    weight = mover.weights[name] if mover.weights else 1 / len(must)
+    if weight > 0:
+        levels += [(other.score() - score) / weight for i, other in enumerate(found) if i != at]
     # Routes go to whoever is best at the one must-have.
     levels += [other.lean[name] - mover.lean[name] for i, other in enumerate(found) if i != at]
 

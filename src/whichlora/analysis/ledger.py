@@ -15,7 +15,7 @@ def as_text(value: float, unit: str) -> str:
 
     Args:
         value: Rates and differences on the 0–1 scale; other units as they are.
-        unit: 'percent', 'points' (signed), 'size' (of a change in points), 'probability', 'count', 'hours',
+        unit: 'percent', 'points' (signed), 'size' (of a change in points), 'probability', 'count', 'factor', 'hours',
             'seconds', 'gib' or 'card' (memory of a card).
     """
     if unit == "percent":
@@ -26,6 +26,8 @@ def as_text(value: float, unit: str) -> str:
         return f"{100 * abs(value):.1f} points"
     if unit == "probability":
         return "over 0.99" if value > 0.995 else "under 0.01" if value < 0.005 else f"{value:.2f}"
+    if unit == "factor":
+        return f"{value:g}"
     if unit == "count":
         return f"{value:.0f}"
     if unit == "hours":

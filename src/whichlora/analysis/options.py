@@ -1,4 +1,4 @@
-"""The four strategies side by side, the roadmap of the chosen one, and the brief's open questions.
+"""The four strategies side by side, the roadmap of the chosen one, and what training alone could close.
 
 Does: lay out pros, cons, gaps, effort. Effort is a stated assumption with its range, never a measurement. Custom
 training is unmeasured: no rate is ever printed for it.
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from whichlora.analysis.decide import Contender
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.table import same_pictures
 from whichlora.analysis.words import listed
 from whichlora.findings import Option
 from whichlora.types import Plan
@@ -73,6 +74,11 @@ def _best_routes(found: Outcome) -> dict[str, str]:
     return routes
 
 
+def training_only(found: Outcome) -> tuple[str, ...]:
+    """Must-haves that no set-up tried is shown or guessed to do: of the strategies, only training could close them."""
+    return tuple(n for n in found.must if found.contenders and not any(_holds(found, c, n) for c in found.contenders))
+
+
 def _hours(kind: str, ledger: Ledger) -> str:
     low, high = WORK_HOURS[kind]
     return ledger.say(
@@ -121,16 +127,34 @@ def _learn_from(found: Outcome, gaps: Sequence[str]) -> str:
 
 
 def _custom(found: Outcome, ledger: Ledger) -> Option:
-    gaps = tuple(n for n in found.must if not any(_holds(found, c, n) for c in found.contenders))
+    gaps = training_only(found)
     pros = ["Fits this character and no other."]
     if gaps:
-        pros.append(f"Of the strategies, only training can close: {listed(gaps)}.")
+        pros.append(f"Of the strategies, only training could close: {listed(gaps)}.")
+    pros += [_break_even(found, name, ledger) for name in gaps]
     cons = [
         "Unmeasured: how good a training becomes is unknown until it is trained and compared here.",
         "Few photographs of one character invite overfitting; hold some back to test on.",
     ]
     return Option("custom", "Train your own LoRA", "", tuple(pros), tuple(cons), (), _hours("custom", ledger),
                   "high: data, training runs and another comparison", _learn_from(found, gaps))
+
+
+def _break_even(found: Outcome, name: str, ledger: Ledger) -> str:
+    """What a training would have to reach at a gap, beside the best that was tried; no rate is claimed for it."""
+    tried = [
+        (rate, facts.name) for facts in found.facts.values()
+        if facts.role != "control" and (fact := facts.capabilities.get(name))
+        and (rate := fact.rate.value) is not None
+    ]
+    aim = ledger.put(f"threshold/{name}", found.thresholds.get(name, found.target), "percent")
+    if not tried:
+        return ledger.say(f"It would pay off at {name} if it reached {aim} there; nothing tried was measured.")
+    best, owner = max(tried)
+    return ledger.say(
+        f"It would pay off at {name} if it reached {aim} there; of those tried, {owner} comes nearest with "
+        f"{ledger.put(f'{owner}/{name}.value', best, 'percent')} of these pictures."
+    )
 
 
 def _hybrid(found: Outcome, routes: Mapping[str, str], left: Sequence[str], ledger: Ledger) -> Option:
@@ -211,48 +235,6 @@ def _training(found: Outcome, gaps: Sequence[str], ledger: Ledger) -> list[str]:
     return text
 
 
-def questions(plan: Plan, ledger: Ledger) -> tuple[Mapping[str, str], ...]:
-    """The brief's five open questions: default, reason, and the flag that changes it."""
-    target = ledger.put("target", plan.target, "percent")
-    ledger.say(target)
-    photos = ledger.put("plan.photos", len(plan.sources), "count")
-    ledger.say(photos)
-    stacks = ledger.put("plan.stacks", sum(len(c.adapters) > 1 for c in plan.candidates), "count")
-    ledger.say(stacks)
-    return (
-        {
-            "question": "What is the lowest quality at which a LoRA is viable?",
-            "default": f"A consistency rate of {target} per must-have, shown for new photographs.",
-            "reason": "The brief's target; shown, because the point estimate of a winner flatters.",
-            "flag": "target: in whichlora.yaml, or report --target",
-        },
-        {
-            "question": "Which photographs represent the use?",
-            "default": f"The {photos} photographs given, checked for sharpness, face size, pose and variety.",
-            "reason": "Photographs are the independent units: their number limits what can be shown.",
-            "flag": "refs/ of the project, or init --refs",
-        },
-        {
-            "question": "How many combinations are tested?",
-            "default": f"Those the plan names: {stacks} here; of good singles, the pairs that complete each other.",
-            "reason": "A stack is judged by its own pictures, as LoRAs weaken each other unpredictably.",
-            "flag": "candidates: in whichlora.yaml (a.safetensors:0.8 + b:1.0)",
-        },
-        {
-            "question": "What is measured beyond the character's consistency?",
-            "default": "Edit done, identity, preservation, drift, artefacts, time and memory, each on its own.",
-            "reason": "Consistency alone rewards doing nothing.",
-            "flag": "a metric is one file, metrics/<axis>/<name>.py",
-        },
-        {
-            "question": "Which weights do the quality factors get?",
-            "default": "Every kind of edit weighs the same; must-haves are conditions and are not traded off.",
-            "reason": "Unknown weights are drawn at random too, and the report says when the choice hangs on them.",
-            "flag": "must_have: in whichlora.yaml, or report --must-have",
-        },
-    )
-
-
 def limits(found: Outcome) -> tuple[str, ...]:
     """Known limits of the measurement, in sentences without figures."""
     plan = found.plan
@@ -268,6 +250,11 @@ def limits(found: Outcome) -> tuple[str, ...]:
         lines.insert(0, "With fewer than six photographs no difference can be significant: read directions only.")
     if all(s == 1 for s in _seeds(plan)):
         lines.append("One seed per case: luck of the seed is part of every bound for these photographs.")
+    same = same_pictures(plan)
+    lines += [
+        f"Photographs {twin} and {first} are the same picture: they count as one." for twin, first in same.items()
+        if twin != first
+    ]
     absent = [name for name in found.must if not any(name in f.capabilities for f in found.facts.values())]
     if absent:
         lines.append(f"No case tests these must-haves, so they stay open: {listed(absent)}.")

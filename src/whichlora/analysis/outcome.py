@@ -40,6 +40,10 @@ class Outcome:
     """TOPSIS's first."""
     distrust: tuple[str, ...]
     """Why the measurement itself cannot carry a decision; empty normally."""
+    thresholds: Mapping[str, float]
+    """Rate that is good enough, by capability."""
+    information: Mapping[str, float]
+    """Value of knowing a capability exactly, per hour of generation; empty where nothing was timed."""
 
     @property
     def photos(self) -> int:

@@ -6,7 +6,7 @@ Does: describe robustness and price the next purchase. Does not: choose (`decide
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,24 @@ def best_probabilities(draws: Draws) -> dict[str, float]:
     if draws.rates.shape[2] == 0 or not draws.names:
         return {}
     return dict(zip(draws.names, probability_best(draws.rates.mean(axis=2)).tolist(), strict=True))
+
+
+def rank_ranges(draws: Draws) -> dict[str, tuple[int, int]]:
+    """Best and worst rank by the equally weighted rate that the middle 95 % of the draws leave possible, by name.
+
+    Equal draws share the better rank.
+    """
+    if draws.rates.shape[2] == 0 or not draws.names:
+        return {}
+    overall = draws.rates.mean(axis=2)
+    # Position by value, ascending; ties take the place of the first, as the better rank is theirs to share.
+    ordered = np.sort(overall, axis=1)
+    found = {}
+    for at, name in enumerate(draws.names):
+        ranks = 1 + (ordered > overall[:, at : at + 1]).sum(axis=1)
+        low, high = np.quantile(ranks, [0.025, 0.975], method="inverted_cdf")
+        found[name] = (int(low), int(high))
+    return found
 
 
 def acceptability(draws: Draws, seed: int) -> dict[str, dict[str, object]]:
@@ -133,6 +151,29 @@ def information_value(draws: Draws) -> dict[str, float]:
     }
 
 
+def information_per_hour(
+    draws: Draws, table: Table, seconds: Mapping[str, float | None],
+) -> dict[str, float]:
+    """Value of knowing a capability exactly over the hours that one more photograph of it takes, all rows in play.
+
+    Returns:
+        Capability → gain in the equally weighted rate per hour of generation; empty where no row was timed.
+    """
+    value = information_value(draws)
+    rows = [(name, table.index(name)) for name in draws.names]
+    found = {}
+    for name, gain in value.items():
+        at = table.families.index(name) if name in table.families else None
+        if at is None or any(seconds.get(row) is None for row, _ in rows):
+            continue
+        cells = table.scored[:, at] + table.unscored[:, at]
+        photos = max(1, int((cells.sum(axis=0) > 0).sum()))
+        hours = sum(float(seconds[row] or 0.0) * float(cells[i].sum()) for row, i in rows) / photos / 3600
+        if hours > 0:
+            found[name] = gain / hours
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Purchase:
     """What more photographs would probably bring."""
@@ -149,7 +190,7 @@ class Purchase:
 
 def next_purchase(
     table: Table, found: Sequence[Contender], must: Sequence[str], target: float, seconds: Mapping[str, float | None],
-    *, seed: int,
+    *, seed: int, easing: Sequence[float] = (),
 ) -> Purchase | None:
     """Fewest photographs after which the decision is probably firm, by simulating futures from the joint draws.
 
@@ -173,8 +214,8 @@ def next_purchase(
     order = [draws.names.index(c.name) for c in found]
     best = Purchase(0, 0.0, None, ())
     for extra in PURCHASES:
-        share = _settled(draws.rates[:, order], value, (len(table.photos), extra, each, icc), (found, must, target),
-                         seed)
+        question = (found, must, target, tuple(easing) or (0.0,) * len(must))
+        share = _settled(draws.rates[:, order], value, (len(table.photos), extra, each, icc), question, seed)
         best = Purchase(extra, share, *_price(table, found, target, seconds, extra))
         if share >= WANTED:
             break
@@ -183,13 +224,13 @@ def next_purchase(
 
 def _settled(
     truths: Floats, value: Floats, design: tuple[int, int, float, float],
-    question: tuple[Sequence[Contender], Sequence[str], float], seed: int,
+    question: tuple[Sequence[Contender], Sequence[str], float, Sequence[float]], seed: int,
 ) -> float:
     """Share of simulated futures in which the decision is firm.
 
     `design` is photographs now, photographs to add, cells per photograph and their correlation.
     """
-    found, must, target = question
+    found, must, target, easing = question
     photos, extra, each, icc = design
     rng = np.random.default_rng(seed + 3)
     fresh = extra * each / (1 + (each - 1) * icc)
@@ -197,12 +238,12 @@ def _settled(
     seen = np.clip(truths + noise, 0.0, 1.0)
     pooled = (photos * value + extra * seen) / (photos + extra)
     size, dof = expected_size(pooled, photos + extra, each, icc)
-    low, high = wilson(pooled, size, t_quantile(0.95, dof))
+    low, high = (bound + np.array(easing) for bound in wilson(pooled, size, t_quantile(0.95, dof)))
+    pooled = pooled + np.array(easing)
     firm = 0
     for world in range(len(truths)):
         future = [
-            Contender(c.name, c.kind, tuple(low[world, i]), tuple(high[world, i]), tuple(pooled[world, i]), c.better,
-                      c.barred, c.harmed)
+            replace(c, low=tuple(low[world, i]), high=tuple(high[world, i]), lean=tuple(pooled[world, i]))
             for i, c in enumerate(found)
         ]
         firm += decide(future, must, target).firm

@@ -32,7 +32,7 @@ class Table:
     families: tuple[str, ...]
     """Edit families, in order of first appearance in the plan."""
     photos: tuple[str, ...]
-    """Source ids."""
+    """Ids of the sources that are different pictures."""
     passed: Floats
     """Passed cells, shape (candidates, families, photos)."""
     scored: Floats
@@ -92,10 +92,11 @@ class Table:
 def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
     """Arrange verdicts by the plan's rows, families and photographs."""
     families = tuple(dict.fromkeys(case.family for case in plan.cases))
-    photos = tuple(source.id for source in plan.sources)
+    same = same_pictures(plan)
+    photos = tuple(dict.fromkeys(same[source.id] for source in plan.sources))
     row = {candidate.name: i for i, candidate in enumerate(plan.candidates)}
     column = {family: i for i, family in enumerate(families)}
-    photo = {name: i for i, name in enumerate(photos)}
+    photo = {name: photos.index(first) for name, first in same.items()}
     shape = (len(plan.candidates), len(families), len(photos))
     passed, scored, unscored = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     whole_passed, whole_scored, whole_silent = (np.zeros((shape[0], len(WHOLE), shape[2])) for _ in range(3))
@@ -116,9 +117,15 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
             else:
                 whole_scored[r, w, p] += 1
                 whole_passed[r, w, p] += answer
-    planned = Counter(cell.candidate for cell in plan.cells)
+    planned = Counter(name for name, _, _ in {(cell.candidate, cell.case, cell.id) for cell in plan.cells})
     return Table(plan.candidates, families, photos, passed, scored, unscored, whole_passed, whole_scored,
                  whole_silent, {name: tuple(found) for name, found in mine.items()}, planned)
+
+
+def same_pictures(plan: Plan) -> dict[str, str]:
+    """Source id → id of the first source with the same picture: one picture under two names is one photograph."""
+    first: dict[str, str] = {}
+    return {source.id: first.setdefault(source.sha256 or source.id, source.id) for source in plan.sources}
 
 
 def share(verdicts: Sequence[Verdict], answer: Callable[[Verdict], bool | None]) -> float | None:

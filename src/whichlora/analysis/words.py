@@ -28,10 +28,20 @@ def listed(names: Iterable[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else "nothing"
 
 
+def aim(found: Outcome, names: Iterable[str], ledger: Ledger) -> str:
+    """'70 %', or 'the target set for each (70 %; identity 90 %)' where thresholds differ."""
+    own = [name for name in names if found.thresholds.get(name, found.target) != found.target]
+    common = ledger.put("target", found.target, "percent")
+    if not own:
+        return common
+    each = ", ".join(f"{name} {ledger.put(f'threshold/{name}', found.thresholds[name], 'percent')}" for name in own)
+    return f"the target set for each ({common}; {each})"
+
+
 def verdict(found: Outcome, ledger: Ledger) -> str:
     """The verdict sentence."""
     row = found.row
-    ledger_target = ledger.put("target", found.target, "percent")
+    ledger_target = aim(found, found.must, ledger)
     if found.distrust:
         return ledger.say(f"Undecided: the measurement cannot be trusted yet. {found.distrust[0]}")
     if not found.contenders:
@@ -68,14 +78,19 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
             f"Use several set-ups, one per kind of edit: {_routes(found)}; on new photographs of this character each "
             f"is shown to do its part at {ledger_target} or better, and no single set-up does them all."
         )
+    opening = "Train your own LoRA"
     hopeless = _hopeless(found, row.missing)
     rest = [name for name in row.missing if name not in hopeless]
-    shown = [f"every set-up tried is shown to do {listed(hopeless)} at less than {ledger_target}"] if hopeless else []
+    within = [c for c in found.contenders if not c.barred]
+    if not within:
+        return ledger.say(f"{opening}: no set-up tried stays within the limits of time and memory that you set.")
+    every = "every set-up tried" if len(within) == len(found.contenders) else "every set-up within your limits"
+    shown = [f"{every} is shown to do {listed(hopeless)} at less than {ledger_target}"] if hopeless else []
     shown += [f"none is shown to reach it at {listed(rest)}"] if rest else []
     why = f"on new photographs of this character {', and '.join(shown)}"
     if row.strategy == "hybrid":
         return ledger.say(f"Hybrid: use {_routes(found)}, and train for {listed(row.missing)}: {why}.")
-    return ledger.say(f"Train your own LoRA: {why}.")
+    return ledger.say(f"{opening}: {why}.")
 
 
 def _hopeless(found: Outcome, names: Iterable[str]) -> list[str]:
@@ -103,7 +118,8 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
             tail = f" Open for {focus.name}: {listed(unsettled)}{_both(focus, name, ledger)}."
     return ledger.say(
         f"Undecided, leaning to {lean}{using}: with {photos} photographs it is not settled for new photographs of this "
-        f"character whether the target of {target} is met; {possible} remain possible.{tail}"
+        f"character whether {target if target.startswith('the ') else f'the target of {target}'} is met; "
+        f"{possible} remain possible.{tail}"
     )
 
 
@@ -146,8 +162,8 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     """Why, in sentences."""
     lines = [
         ledger.say(
-            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches the "
-            f"target of {ledger.put('target', found.target, 'percent')}, and fails when it is shown below it; the "
+            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches "
+            f"{_the_target(found, ledger)}, and fails when it is shown below it; the "
             f"evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number of pictures. "
             f"{_level(ledger)}"
         )
@@ -167,6 +183,11 @@ def _level(ledger: Ledger) -> str:
     """The level, so that it is stored."""
     ledger.put("level", 0.95, "percent")
     return "Intervals in brackets are two-sided."
+
+
+def _the_target(found: Outcome, ledger: Ledger) -> str:
+    text = aim(found, found.must, ledger)
+    return text if text.startswith("the ") else f"the target of {text}"
 
 
 def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
@@ -248,6 +269,11 @@ def flip_card(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         ))
     elif found.photos > 2 and found.contenders:
         lines.append(ledger.say("Leaving out any one photograph changes nothing."))
+    for kind, noun in (("edit", "instruction"), ("metric", "metric"), ("rater", "rater")):
+        hits = [flip for flip in found.flips if flip.kind == kind]
+        if hits:
+            each = "; ".join(f"{flip.what} turns it to {_answer(flip)}" for flip in hits)
+            lines.append(ledger.say(f"Leaving out a single {noun} changes the answer: without {each}."))
     if not lines:
         lines.append(ledger.say("No change of one input alone was found that flips the answer."))
     return tuple(lines)
@@ -288,13 +314,15 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
     if bought.hours is not None:
         hours = f" (about {ledger.put('purchase.hours', bought.hours, 'hours')} of generation on this machine)"
     photos = ledger.put("purchase.photos", bought.photos, "count")
+    worth = max(found.information.items(), key=lambda item: item[1], default=("", 0.0))
+    tail = f" Per hour of generation, {worth[0]} is worth most to know better." if worth[1] > 0 else ""
     chance = ledger.put("purchase.probability", bought.probability, "probability")
     if bought.probability < WANTED:
         return ledger.say(
             f"Even {photos} more photographs{hours} would settle it only with probability {chance}: some rate lies too "
-            "near the target. Set another target, fewer must-haves, or add better candidates."
+            f"near the target. Set another target, fewer must-haves, or add better candidates.{tail}"
         )
-    return ledger.say(f"{photos} more photographs{hours} would settle it with probability {chance}.")
+    return ledger.say(f"{photos} more photographs{hours} would settle it with probability {chance}.{tail}")
 
 
 def strengths(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
