@@ -53,6 +53,9 @@ class Verdict:
 @guarded
 def command(
     target: Annotated[str, typer.Argument(help="A .safetensors file, or REPO[:FILE] on the Hub.")],
+    other: Annotated[
+        str | None, typer.Argument(help="With --overlap: a second file, compared in weight space.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option("--model", help="Folder of the model (with transformer/config.json) it must fit.")
     ] = None,
@@ -62,9 +65,20 @@ def command(
     header_only: Annotated[
         bool, typer.Option("--header-only", help="Do not look at the values, only at names and shapes.")
     ] = False,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="Show where two files meet: shared layers, direction, sign conflict.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say what is inside a LoRA file and whether it would load."""
+    if overlap or other is not None:
+        if not overlap or other is None:
+            raise UserError("--overlap compares two files.",
+                            fix="whichlora inspect A.safetensors B.safetensors --overlap")
+        from whichlora.cli.overlap import show
+
+        show(Path(target), Path(other), model, json=json)
+        return
     verdict = examine(target, model=model, base=base, header_only=header_only)
     if json:
         emit_json("whichlora.inspect/1", to_document(verdict))
