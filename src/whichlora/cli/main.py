@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "review": "Judge blind, by keyboard, in your browser.",
     "report": "Decide from the stored scores and write the report.",
     "evaluate": "run, score and report in one go.",
+    "export": "Data sets, trainer settings, workflows, scripts, and bundles that others can repeat.",
 }
 
 _LISTS = ("--refs", "--impostors", "--must-have")
