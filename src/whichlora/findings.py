@@ -175,6 +175,48 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One row at one capability, now against an earlier project: new minus old, pair by pair."""
+
+    row: str
+    """Row of this project."""
+    was: str
+    """Row of the earlier project that it is compared with."""
+    capability: str
+    """Edit family, 'identity', 'artefacts' or 'overall'."""
+    then: float
+    """Rate in the earlier project over the common pairs."""
+    now: float
+    """Rate in this project over the same."""
+    difference: Estimate
+    """Now minus then (−1 to 1), photograph by photograph."""
+    better: bool = False
+    """Shown better after correction for all changes looked at."""
+    worse: bool = False
+    """Shown worse after the same correction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What became of an earlier project's rows."""
+
+    project: str
+    """Name of the earlier project."""
+    before: str
+    """Its verdict sentence; '' when it has none."""
+    photos: int
+    """Photographs in common."""
+    pairs: int
+    """Pairs of pictures in common: same photograph, instruction and seed."""
+    changes: tuple[Change, ...]
+    """By row, 'overall' first."""
+    sentences: tuple[str, ...]
+    """The comparison in words."""
+    refused: tuple[Mapping[str, str], ...] = ()
+    """Rows that cannot be compared: {'name', 'reason'}."""
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything a report prints."""
 
@@ -202,6 +244,8 @@ class Findings:
     """The brief's open questions: {'question', 'default', 'reason', 'flag'}."""
     manifest: Mapping[str, Any]
     """Settings, versions, hashes and the command that repeats the run."""
+    against: Against | None = None
+    """Comparison with an earlier project, when one was asked for."""
     schema: str = "whichlora.findings/1"
     """Version of this document."""
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from whichlora.analysis import evidence, facts, options, robust, words
+from whichlora.analysis import changes, evidence, facts, options, robust, words
+from whichlora.analysis.against import Project
 from whichlora.analysis.cells import Verdict, judge
 from whichlora.analysis.decide import Contender, decide
 from whichlora.analysis.evidence import Costs
@@ -35,7 +36,7 @@ NEEDS_FAILING = ("do-nothing", "vae-round-trip", "other-person")
 
 def analyse(
     plan: Plan, generations: Sequence[Generation], scores: Sequence[Score], truth: Mapping[str, bool] | None = None,
-    settings: Settings | Mapping[str, Any] | None = None,
+    settings: Settings | Mapping[str, Any] | None = None, earlier: Project | None = None,
 ) -> Findings:
     """Conclude what stored rows support.
 
@@ -45,6 +46,10 @@ def analyse(
         scores: Everything measured; rows of cells outside the plan are ignored.
         truth: Cell id → did it truly pass, where a ground truth exists. Printed, never decided on.
         settings: What the user set (a `Settings`, or a mapping of its fields); defaults otherwise.
+        earlier: A project to compare with, picture by picture.
+
+    Raises:
+        UserError: A setting is not possible, or the earlier project's settings differ.
 
     Returns:
         Findings with `manifest['analysis']` holding every figure that a sentence uses.
@@ -74,7 +79,8 @@ def analyse(
     return Findings(
         plan.project, plan.base.id, plan.target, must, outcome.photos, ordered, plan.refused, recommendation,
         _failures(verdicts), options.limits(outcome), asked,
-        _manifest(plan, chosen, outcome, draws, ledger),
+        _manifest(plan, chosen, outcome, draws, ledger, earlier),
+        changes.against(earlier, Project(plan, by_cell, own_scores), ledger) if earlier else None,
     )
 
 
@@ -225,11 +231,12 @@ def _true_rates(
 
 def _manifest(
     plan: Plan, settings: Settings, outcome: Outcome, draws: robust.Draws, ledger: Ledger,
+    earlier: Project | None,
 ) -> dict[str, Any]:
     """Settings, versions, and the figures behind every sentence."""
     names = sorted(
         {source.id for source in plan.sources} | {name for case in plan.cases for name in (case.id, case.edit)}
-        | {flip.what for flip in outcome.flips}
+        | {flip.what for flip in outcome.flips} | ({earlier.plan.project} if earlier else set())
         | {use.name for candidate in plan.candidates for use in candidate.adapters} | set(plan.notes)
     )
     return {

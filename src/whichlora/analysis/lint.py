@@ -28,6 +28,8 @@ SHOWN_BELOW = ("fails", "shown below", "stays below")
 """Phrases that only FAIL supports, likewise."""
 BETTER = ("better than base", "better than the base")
 """Phrases that only a corrected comparison supports."""
+GAIN, LOSS = ("shown gain",), ("shown loss",)
+"""Phrases that only a corrected change against an earlier project supports."""
 HEDGES = ("not ", "n't ", "whether ", "would ", "could ", "if ", "until ", "unless ", "should ", "no longer ")
 """Words that, shortly before a phrase, take the claim away."""
 
@@ -121,7 +123,13 @@ def _unclaimed(sentence: str, claims: Sequence[Sequence[str]], findings: Finding
     """Claims of a bound sentence that the facts do not carry, and strong phrases without any claim behind them."""
     by_name = {facts.name: facts for facts in findings.candidates}
     problems = []
+    moved = {(change.row, change.capability): change for change in findings.against.changes} if findings.against else {}
     for kind, name, capability in claims:
+        if kind in ("gain", "loss"):
+            change = moved.get((name, capability))
+            if change is None or not (change.better if kind == "gain" else change.worse):
+                problems.append(f"{kind} of {name} at {capability} is not in the changes, in '{_short(sentence)}'")
+            continue
         fact = by_name[name].capabilities.get(capability) if name in by_name else None
         held = fact is not None and (
             fact.state == kind if kind in ("PASS", "FAIL")
@@ -131,7 +139,9 @@ def _unclaimed(sentence: str, claims: Sequence[Sequence[str]], findings: Finding
             problems.append(f"{kind} of {name} at {capability} is not in the facts, in '{_short(sentence)}'")
     kinds = {kind for kind, _, _ in claims}
     lower = sentence.lower()
-    for words, kind in ((SHOWN, "PASS"), (SHOWN_BELOW, "FAIL"), (BETTER, "better")):
+    for words, kind in (
+        (SHOWN, "PASS"), (SHOWN_BELOW, "FAIL"), (BETTER, "better"), (GAIN, "gain"), (LOSS, "loss"),
+    ):
         if kind not in kinds and any(_claims(lower, word) for word in words) and _subjects(sentence, findings):
             problems.append(f"nothing stands behind '{_short(sentence)}'")
     return problems

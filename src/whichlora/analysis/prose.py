@@ -16,4 +16,6 @@ def texts(findings: Findings) -> list[str]:
     found += list(findings.limits)
     for entry in findings.questions:
         found += [entry["question"], entry["default"], entry["reason"]]
+    if findings.against:
+        found += list(findings.against.sentences)
     return [text for text in found if text]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from whichlora.analysis.against import Project
 from whichlora.analysis.analyse import analyse
 from whichlora.findings import Findings, findings_from_json, to_json
 from whichlora.plan.codec import plan_from_json
@@ -17,7 +18,8 @@ TRUTH_METRIC = "truth/consistent"
 
 
 def analyse_store(
-    store: Store, plan: Plan, *, context: str, manifest: Mapping[str, Any], distrusted: Collection[str] = ()
+    store: Store, plan: Plan, *, context: str, manifest: Mapping[str, Any], distrusted: Collection[str] = (),
+    settings: Mapping[str, Any] | None = None, earlier: Project | None = None,
 ) -> Findings:
     """Analyse the newest scores of a plan and store the findings.
 
@@ -27,18 +29,39 @@ def analyse_store(
         context: Scoring context, so that scores from other calibration photographs do not mix in.
         manifest: Settings and the command that repeats the run, for the report's footer.
         distrusted: Metrics that people's votes contradict: they inform and decide nothing.
+        settings: What the user set about the analysis, as fields of `Settings`.
+        earlier: A project to compare with (see `read_project`).
+
+    Raises:
+        UserError: A setting is not possible, or the earlier project's settings differ.
     """
+    mine, truth = _rows(store, plan, context, distrusted)
+    findings = analyse(plan, list(mine.generations.values()), mine.scores, truth=truth or None,
+                       settings={**(settings or {}), "manifest": dict(manifest)}, earlier=earlier)
+    store.add_document("findings", to_json(findings))
+    return findings
+
+
+def read_project(store: Store, plan: Plan, *, context: str, distrusted: Collection[str] = ()) -> Project:
+    """The stored rows of an earlier project, to compare with."""
+    project, _ = _rows(store, plan, context, distrusted)
+    findings = store.document("findings") or {}
+    return replace(project, sentence=str(findings.get("recommendation", {}).get("sentence", "")))
+
+
+def _rows(
+    store: Store, plan: Plan, context: str, distrusted: Collection[str],
+) -> tuple[Project, dict[str, bool]]:
+    """What decides, and the ground truth apart from it."""
     cells = {cell.id for cell in plan.cells}
     scores = [score for score in newest(store.scores(context=context)) if score.cell in cells]
     truth = {score.cell: score.passed for score in scores if score.metric == TRUTH_METRIC and score.passed is not None}
-    gradeless = [
+    deciding = [
         replace(score, gate=None, passed=None) if score.metric in distrusted else score
         for score in scores if not score.metric.startswith("truth/")
     ]
-    generations = [generation for cell, generation in store.generations().items() if cell in cells]
-    findings = analyse(plan, generations, gradeless, truth=truth or None, settings={"manifest": dict(manifest)})
-    store.add_document("findings", to_json(findings))
-    return findings
+    generations = {cell: generation for cell, generation in store.generations().items() if cell in cells}
+    return Project(plan, generations, deciding), truth
 
 
 def newest(scores: list[Score]) -> list[Score]:

@@ -41,6 +41,7 @@ def chain(project, device: str, *, markdown: Path | None, command: str, show_liv
     """All stages over an opened project; `after_score(store, plan)` may append further scores."""
     from whichlora.cli.live import LivePage
     from whichlora.cli.stages import Outcome, cell_counts, conclude, generate, publish, score
+    from whichlora.cli.wishes import analysis_settings
     from whichlora.store import Store
 
     with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
@@ -49,7 +50,7 @@ def chain(project, device: str, *, markdown: Path | None, command: str, show_liv
         score(project, store, plan)
         if after_score is not None:
             after_score(store, plan)
-        findings = conclude(store, plan, command)
+        findings = conclude(store, plan, command, settings=analysis_settings(project.suite))
         index = publish(project, store, plan, findings, markdown=markdown)
         return Outcome(plan, findings, index, markdown, cell_counts(store, plan))
 

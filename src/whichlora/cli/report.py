@@ -27,6 +27,24 @@ def command(
     must_have: Annotated[
         list[str] | None, typer.Option("--must-have", help="Capabilities you need, instead of the suite's.")
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Folder of an earlier project: say what changed, pair by pair.")
+    ] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option("--threshold", help="Rate that one capability needs, such as identity=0.9.")
+    ] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option("--weight", help="Weight of a must-have in the choice, such as camera=2.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", help="Longest acceptable seconds per picture.", min=0)
+    ] = None,
+    max_vram: Annotated[
+        float | None, typer.Option("--max-vram", help="Largest acceptable peak memory in GiB.", min=0)
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A metric that shall inform but not decide.")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -34,6 +52,7 @@ def command(
     from whichlora.cli.evaluate import finish
     from whichlora.cli.project import open_project
     from whichlora.cli.stages import Outcome, cell_counts, conclude, publish, stored_plan, with_wishes
+    from whichlora.cli.wishes import analysis_settings
     from whichlora.store import Store
 
     project = open_project(folder)
@@ -41,7 +60,10 @@ def command(
         stored = stored_plan(store)
         _warn_of_changes(project.suite, stored)
         plan = with_wishes(stored, target, must_have)
-        findings = conclude(store, plan, f"whichlora evaluate {folder}")
+        settings = analysis_settings(project.suite, thresholds=threshold or (), weights=weight or (),
+                                     max_seconds=max_seconds, max_vram=max_vram)
+        findings = conclude(store, plan, f"whichlora evaluate {folder}", settings=settings,
+                            without=tuple(without or ()), against=against)
         index = publish(project, store, plan, findings, markdown=markdown, folder=output)
         outcome = Outcome(plan, findings, index, markdown, cell_counts(store, plan))
     finish(outcome, "whichlora.report/1", json=json, open_page=open_page)

@@ -103,14 +103,34 @@ def score(project: Project, store: Store, plan: Plan) -> None:
                    lambda done, total: advance("scoring", done, total, None))
 
 
-def conclude(store: Store, plan: Plan, command: str) -> Findings:
-    """Analyse the stored scores and store the findings."""
+def conclude(
+    store: Store, plan: Plan, command: str, *, settings: dict[str, Any] | None = None, without: tuple[str, ...] = (),
+    against: Path | None = None,
+) -> Findings:
+    """Analyse the stored scores and store the findings.
+
+    Args:
+        store: The project's rows.
+        plan: What was run, with the wishes of the moment.
+        command: What repeats the run.
+        settings: What the user set about the analysis (see `cli.wishes`).
+        without: Metrics that may inform but not decide.
+        against: Folder of an earlier project to compare with.
+
+    Raises:
+        UnknownNameError: A metric of `without` decided nothing here.
+        UserError: A setting is not possible, or the earlier project's settings differ.
+    """
     from whichlora import __version__
     from whichlora.analysis.stage import analyse_store
     from whichlora.metrics.stage import scoring_context
     from whichlora.review.stage import distrusted, summarise_store
 
+    from whichlora.cli.earlier import earlier_project, known_metrics
+
     people = summarise_store(store, plan, context=scoring_context(plan))
+    silent = {*distrusted(people), *known_metrics(store, plan, without)}
+    earlier = earlier_project(against, store.folder, silent) if against is not None else None
     manifest: dict[str, Any] = {
         "command": command, "whichlora": __version__, "libraries": dict(plan.libraries), "base": plan.base.id,
         "base_fingerprint": plan.base.fingerprint, "options": dict(plan.base.options),
@@ -126,9 +146,8 @@ def conclude(store: Store, plan: Plan, command: str) -> Findings:
         },
     }
     with _status("weighing the evidence"):
-        return analyse_store(
-            store, plan, context=scoring_context(plan), manifest=manifest, distrusted=distrusted(people)
-        )
+        return analyse_store(store, plan, context=scoring_context(plan), manifest=manifest, distrusted=silent,
+                             settings=settings, earlier=earlier)
 
 
 def publish(

@@ -17,6 +17,10 @@ RESERVED = ("base", "do-nothing", "vae-round-trip", "other-person", "real-pair")
 """Rows that every project has; no candidate may take their names."""
 
 
+Capability = Literal["camera", "lighting", "background", "expression", "trigger", "identity", "artefacts"]
+"""What a threshold or a weight may be about."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -129,6 +133,14 @@ class Suite(_Strict):
     """Character consistency rate that is good enough."""
     must_have: list[Literal["camera", "lighting", "background", "expression", "trigger"]] = Field(min_length=1)
     """Capabilities that the winner needs."""
+    thresholds: dict[Capability, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(default_factory=dict)
+    """Rate that is good enough for single capabilities, instead of `target`; 'identity' and 'artefacts' as well."""
+    weights: dict[Capability, Annotated[float, Field(ge=0.0, le=1e6)]] = Field(default_factory=dict)
+    """Weights of must-haves in the choice among set-ups that pass; 1 where none is given."""
+    max_seconds: float | None = Field(default=None, gt=0.0)
+    """Longest acceptable seconds per picture; slower set-ups are never recommended."""
+    max_vram_gib: float | None = Field(default=None, gt=0.0)
+    """Largest acceptable peak memory in GiB; set-ups beyond are never recommended."""
     sources: SourceSpec = Field(default_factory=SourceSpec)
     seeds: list[Annotated[int, Field(ge=0, le=2**53)]] = Field(
         default_factory=lambda: [1, 2], min_length=1, max_length=1000
