@@ -19,7 +19,7 @@ _PACKAGES = {
     "metrics": "whichlora.metrics",
     "sections": "whichlora.report.sections",
 }
-_NOT_PLUGINS = {"base", "scoring", "stage"}
+_NOT_PLUGINS = {"base", "beside", "judge", "scoring", "stage", "trust"}
 
 
 def names(kind: str) -> list[str]:

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "fetch": "Download what a project needs, verified; reuse what is on disk.",
     "run": "Make the pictures: only what is missing, safe to interrupt.",
     "score": "Measure pictures: a project's, or a folder made elsewhere.",
+    "packs": "Optional recognisers for identity, with their licences.",
     "review": "Judge blind, by keyboard, in your browser.",
     "report": "Decide from the stored scores and write the report.",
     "evaluate": "run, score and report in one go.",

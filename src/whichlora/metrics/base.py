@@ -39,6 +39,8 @@ class Subject:
     """'photograph', 'figure', 'drawn' or 'other': decides which identity metric has a say."""
     references: tuple[Reference, ...]
     """The character's own photographs and impostors."""
+    packs: tuple[str, ...] = ()
+    """Identity packs that may be asked beside the packaged recognisers (see `vision/packs.py`)."""
 
 
 @dataclass(frozen=True)
