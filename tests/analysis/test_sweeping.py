@@ -83,7 +83,7 @@ def arrays(rng, rate, photos, cells):
 
 
 def test_the_pick_is_judged_on_other_photographs_and_not_flattered():
-    """All weights are equally good: the pick looks better than it is where it was picked, and not where it is judged."""
+    """All weights are equally good: the pick looks better than it is where it was picked, not where it is judged."""
     rng = np.random.default_rng(5)
     flattered, judged, switched = [], [], 0
     for _ in range(200):

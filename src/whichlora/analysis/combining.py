@@ -58,7 +58,7 @@ class Interference:
     against_others: Mapping[str, Difference]
     """Stack minus each other part: what the stack adds to them."""
     owned: bool = True
-    """Whether the owner is better at it than the base, beyond the margin; else it owns it by luck."""
+    """Whether the owner is shown ahead of the base at it; else it may own it by luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def compare(table: Table, stack: str, must: Sequence[str], *, margin: float = MA
             name, table.candidates[owner].name, _rate(table, row, name),
             {table.candidates[part].name: value for part, value in known.items()}, own,
             {table.candidates[part].name: d for part, d in against.items() if d is not None},
-            base is None or not known[owner] <= _rate(table, base, name) + margin,
+            base is None or _owns(table, owner, base, name),
         ))
     if whole is None:
         raise ValueError(f"'{stack}' and its parts share no measured photograph")
@@ -245,6 +245,11 @@ def parts_of(table: Table, row: int) -> list[int]:
         if alike:
             found.append(min(alike, key=lambda i: abs(table.candidates[i].adapters[0].weight - use.weight)))
     return found
+
+
+def _owns(table: Table, row: int, base: int, name: str) -> bool:
+    ahead = _difference(table, row, base, name, (), 0.95)
+    return ahead is not None and ahead.low > 0
 
 
 def _rate(table: Table, row: int, name: str) -> float:

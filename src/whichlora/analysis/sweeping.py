@@ -61,7 +61,7 @@ class Optimum:
     high: float
     """Upper end."""
     at_edge: int
-    """−1 or +1 when the plateau touches the lowest or highest measured weight, so that the best may lie beyond; or 0."""
+    """−1 or +1 when the plateau touches the lowest or highest measured weight, so the best may lie beyond; or 0."""
 
 
 @dataclass(frozen=True, slots=True)
