@@ -1,4 +1,4 @@
-"""`whichlora doctor`: is this machine ready? Every ✗ carries the line that fixes it."""
+"""`whichlora doctor [PROJECT]`: is this machine ready, or a project whole? Every ✗ carries its fix."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+from whichlora.errors import UserError
 
 if TYPE_CHECKING:
     from whichlora.machine.checks import Check, Diagnosis
@@ -17,6 +18,12 @@ _BASES = ("Qwen/Qwen-Image-Edit-2509", "Qwen/Qwen-Image-Edit-2511")
 
 @guarded
 def command(
+    project: Annotated[
+        Path | None, typer.Argument(help="A project folder to check; without one, this machine is checked.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend the project: damaged pictures are forgotten, strays moved aside.")
+    ] = False,
     torch: Annotated[bool, typer.Option("--torch", help="Import torch and ask it whether it sees the GPU.")] = False,
     comfyui: Annotated[Path | None, typer.Option("--comfyui", help="ComfyUI's folder, if it is not found.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 when anything is ✗.")] = False,
@@ -25,7 +32,15 @@ def command(
     """Look at Python, GPU, memory, disk, libraries, the Hub and files that are already here.
 
     With --strict, exit status 1 when anything is ✗; a laptop without a GPU is fine for everything but 'run'.
+    With a project: check database, every picture, plan, photographs and disk; exit status 1 when anything is ✗.
     """
+    if project is not None:
+        from whichlora.cli._doctor_project import look
+
+        look(project, repair=repair, json=json)
+        return
+    if repair:
+        raise UserError("--repair needs the project that is to be mended.", fix="whichlora doctor PROJECT --repair")
     from whichlora.machine.checks import diagnose
     from whichlora.machine.probe import probe
 
@@ -94,7 +109,8 @@ def _document(checks: list[Check], diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
+def print_checks(checks: list[Check]) -> None:
+    """One line a check, and under it the line that fixes it."""
     from rich.table import Table
     from rich.text import Text
 
@@ -108,6 +124,12 @@ def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
         if check.fix:
             table.add_row("", "", Text(f"→ {check.fix}", "" if not check.ok else "dim"))
     answer_console.print(table, soft_wrap=False)
+
+
+def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
+    from rich.table import Table
+
+    print_checks(checks)
     answer_console.print("\nMemory profiles of the 20 B model, at their peak (1024², one reference picture):")
     fits = Table(box=None, pad_edge=False, header_style="bold")
     fits.add_column("")

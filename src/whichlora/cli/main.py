@@ -14,9 +14,10 @@ from whichlora.errors import UnknownNameError
 
 VERBS: dict[str, str] = {
     "demo": "The whole comparison on the embedded tiny model: no GPU, no download, minutes.",
-    "doctor": "Is this machine ready? Every ✗ carries the line that fixes it.",
+    "doctor": "Is this machine ready, or a project whole? Every ✗ carries the line that fixes it.",
     "survey": "Which LoRAs exist for the base, which fit, and which are worth testing.",
     "inspect": "What is inside a LoRA file, and would it load?",
+    "merge": "Several LoRAs made one file, by every method of PEFT, with the recipe in its header.",
     "init": "Create a project from your photographs.",
     "plan": "The matrix, its price, and what it can show, before anything is spent.",
     "fetch": "Download what a project needs, verified; reuse what is on disk.",
@@ -26,6 +27,11 @@ VERBS: dict[str, str] = {
     "review": "Judge blind, by keyboard, in your browser.",
     "report": "Decide from the stored scores and write the report.",
     "evaluate": "run, score and report in one go.",
+    "sweep": "The best weight of one LoRA, and whether another one is worth it.",
+    "combine": "Stacks proposed from measured results, compared with their parts.",
+    "chain": "One edit on the result of another, with the loss of each step.",
+    "route": "The best candidate for every kind of edit, as one option with its cost.",
+    "masks": "Do a segmentation LoRA's masks make the metrics better?",
     "export": "Data sets, trainer settings, workflows, scripts, and bundles that others can repeat.",
 }
 

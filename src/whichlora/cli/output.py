@@ -53,7 +53,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             fail(_machine_error(error))
         except sqlite3.DatabaseError as error:
             fail(ProjectError(f"The project's store is damaged: {error}.",
-                              fix="Move store.sqlite away and run again; pictures in 'images' are kept."))
+                              fix="Save what can be saved with: whichlora doctor PROJECT --repair"))
         except KeyboardInterrupt:
             progress_console.print("Stopped. Nothing finished was lost; the same command goes on from here.")
             raise SystemExit(130) from None

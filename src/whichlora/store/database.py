@@ -68,7 +68,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             ) from error
         raise ProjectError(
             f"'{path}' is not a store that whichlora can read: {error}.",
-            fix="Move it away and run again; pictures in 'images' are kept.",
+            fix=f"Save what can be saved with: whichlora doctor {path.parent} --repair",
         ) from error
     return connection
 

@@ -23,6 +23,7 @@ from whichlora.store.votes import VoteRow, insert, rating_scores, select
 from whichlora.types import Gate, Generation, Score
 
 T = TypeVar("T")
+_STRAY = "rater='' AND cell NOT IN (SELECT cell FROM generations WHERE status='done')"
 
 
 class Store:
@@ -185,6 +186,15 @@ class Store:
             "SELECT cell, metric, version FROM scores WHERE rater='' AND context=?", (context,)
         )
         return set(rows)
+
+    def stray_scores(self) -> int:
+        """How many scores of machines belong to cells without a picture."""
+        return int(self._db.execute(f"SELECT count(*) FROM scores WHERE {_STRAY}").fetchone()[0])
+
+    def forget_stray_scores(self) -> None:
+        """Remove scores of machines that belong to cells without a picture."""
+        with self._transaction():
+            self._db.execute(f"DELETE FROM scores WHERE {_STRAY}")
 
     # ------------------------------------------------------------------ votes
 
