@@ -109,6 +109,8 @@ class CandidateFacts:
     """Licence of its adapters."""
     card: str = ""
     """What its card claims."""
+    truth: float | None = None
+    """True consistency rate where a ground truth exists; read by no decision."""
     budget: Mapping[str, State] = field(default_factory=dict[str, State])
     """'time' and 'memory' against the limits that the user set: PASS, FAIL, or OPEN while not measured; a limit that is
     not set has no entry."""
@@ -116,8 +118,8 @@ class CandidateFacts:
     """Best rank that 95 % of the draws leave possible (1 is first); None for controls."""
     rank_high: int | None = None
     """Worst rank of the same."""
-    truth: float | None = None
-    """True consistency rate where a ground truth exists; read by no decision."""
+    screened_out: int | None = None
+    """Pictures after which a screening dropped it; None for rows that were measured to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +246,10 @@ class Findings:
     """The brief's open questions: {'question', 'default', 'reason', 'flag'}."""
     manifest: Mapping[str, Any]
     """Settings, versions, hashes and the command that repeats the run."""
-    against: Against | None = None
-    """Comparison with an earlier project, when one was asked for."""
     schema: str = "whichlora.findings/1"
     """Version of this document."""
+    against: Against | None = None
+    """Comparison with an earlier project, when one was asked for."""
 
 
 def to_json(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """This project against an earlier one, as paired changes: the same photograph, instruction and seed, then and now.
 
-Does: refuse where settings differ, pair pictures, estimate and test changes. Does not: word (`changes.py`), open stores.
+Does: refuse where settings differ, pair pictures, estimate and test changes. Does not: word (`changes.py`)
+or open stores.
 """
 
 from __future__ import annotations
@@ -254,7 +255,9 @@ def _measured(
         if not np.isnan(column.now - column.then).all()
     )
     silent = sum(a.passed is None or b.passed is None for found in pairs.values() for (a, _), (b, _), _ in found)
-    same = tuple(row.name for row, found in pairs.items() if all(a[1] is not None and a[1] == b[1] for a, b, _ in found))
+    same = tuple(
+        row.name for row, found in pairs.items() if all(a[1] is not None and a[1] == b[1] for a, b, _ in found)
+    )
     return Paired(len(photos), sum(len(found) for found in pairs.values()), silent, same, changes, tuple(refused))
 
 
@@ -277,7 +280,8 @@ def _columns(
                 told[photo].append((float(first), float(second)))
         rates = np.array([np.mean(told[photo], axis=0) if told[photo] else (np.nan, np.nan) for photo in photos])
         each = [len(told[photo]) for photo in photos if told[photo]]
-        found.append(_Column(row, name, rates[:, 0], rates[:, 1], len(each) / sum(1 / m for m in each) if each else 0.0))
+        cells = len(each) / sum(1 / m for m in each) if each else 0.0
+        found.append(_Column(row, name, rates[:, 0], rates[:, 1], cells))
     return [_overall(row, [column for column in found if column.capability in families]), *found]
 
 

@@ -23,7 +23,8 @@ def matrix_rows(findings: Findings) -> tuple[list[str], list[list[str]]]:
     head = ["candidate", "role", "overall", *(f"overall_{end}" for end in _ENDS)]
     for name in map(clean, columns):
         head += [name, *(f"{name}_{end}" for end in _ENDS), f"{name}_state", f"{name}_against_base", f"{name}_shown"]
-    head += ["edit_done", "identity_kept", "seconds_per_image", "peak_memory_gib", "planned", "done", "failed",
+    head += ["edit_done", "identity_kept", "seconds_per_image", "peak_memory_gib", "time_state",
+             "memory_state", "rank_low", "rank_high", "planned", "done", "failed",
              "unscored", "licence"]
     head += ["truth_not_read_by_any_decision"] if truth else []
     return [_safe(cell) for cell in head], [_row(row, columns, truth) for row in findings.candidates]
@@ -40,6 +41,8 @@ def _row(row: CandidateFacts, columns: list[str], truth: bool) -> list[str]:
         against = fact.against_base.value if fact.against_base else None
         cells += [*_estimate(fact.rate), fact.state, _number(against), shown if fact.against_base else ""]
     cells += [_number(value) for value in (row.p_edit, row.p_identity, row.seconds_per_image, row.peak_memory_gib)]
+    cells += [row.budget.get(name, "no limit set") for name in ("time", "memory")]
+    cells += [_number(None if rank is None else float(rank)) for rank in (row.rank_low, row.rank_high)]
     cells += [str(row.cells.get(key, NOT_MEASURED)) for key in ("planned", "done", "failed", "unscored")]
     cells.append(_safe(row.licence))
     return [*cells, _number(row.truth)] if truth else cells

@@ -50,7 +50,8 @@ def _environment() -> Environment:
         card=card, count=words.count,
     )
     environment.globals.update(
-        STATE_WORDS=words.STATE_WORDS, STATE_MARKS=words.STATE_MARKS, NOT_MEASURED=words.NOT_MEASURED,
+        STATE_WORDS=words.STATE_WORDS, STATE_MARKS=words.STATE_MARKS, LIMIT_WORDS=words.LIMIT_WORDS,
+        NOT_MEASURED=words.NOT_MEASURED,
     )
     return environment
 

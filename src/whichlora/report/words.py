@@ -17,6 +17,11 @@ NOT_MEASURED = "not measured"
 STATE_WORDS: dict[State, str] = {"PASS": "reaches the target", "FAIL": "misses the target", "OPEN": "still open"}
 """What a state says, in a sentence's end."""
 
+LIMIT_WORDS: dict[State, str] = {
+    "PASS": "within your limit", "FAIL": "beyond your limit", "OPEN": "not measured against your limit",
+}
+"""The same for a limit of time or memory."""
+
 STATE_MARKS: dict[State, str] = {"PASS": "✓", "FAIL": "✗", "OPEN": "?"}
 """The state as one sign; always accompanied by words for screen readers."""
 

@@ -21,6 +21,7 @@ firm else 'leading' }}</span>{% endif %}</h3>
 <p class="quiet">Overall {{ row.ccr|estimate }}{% if row.ccr_worst_case is not none and row.ccr_worst_case !=
 row.ccr_best_case %}; {{ row.ccr_worst_case|interval(row.ccr_best_case) }} if everything unscored had failed or
 passed{% endif %}{% if row.p_best is not none %}. Probability of being the best: {{ row.p_best|percent }}{% endif %}
+{% if row.rank_low is not none %}. {{ rank(row) }}{% endif %}
 {% if row.ccr.note %}. {{ row.ccr.note }}{% endif %}</p></header>
 <div class="two"><div>
 {% if row.strengths %}<h4>Strengths</h4><ul class="pros">{% for item in row.strengths %}<li>{{ item }}</li>
@@ -45,8 +46,15 @@ def _rows(page: Page) -> list[CandidateFacts]:
     return [row for row in page.findings.candidates if row.role != "control"]
 
 
+def rank_words(row: CandidateFacts) -> str:
+    """Ranks that 95 % of the draws leave possible."""
+    low, high = row.rank_low, row.rank_high
+    return f"Likely rank: {low}" if low == high else f"Likely rank: {low} to {high}"
+
+
 def _html(page: Page) -> Markup:
-    return render(TEMPLATE, page=page, rows=_rows(page), shown=SHOWN, firm=page.findings.recommendation.firm)
+    firm = page.findings.recommendation.firm
+    return render(TEMPLATE, page=page, rows=_rows(page), shown=SHOWN, rank=rank_words, firm=firm)
 
 
 def _markdown(page: Page) -> str:
@@ -59,6 +67,8 @@ def _one(page: Page, row: CandidateFacts) -> str:
         parts[-1] += f" {interval(row.ccr_worst_case, row.ccr_best_case)} if everything unscored had failed or passed."
     if row.p_best is not None:
         parts[-1] += f" Probability of being the best: {percent(row.p_best)}."
+    if row.rank_low is not None:
+        parts[-1] += f" {rank_words(row)}."
     if row.ccr.note:
         parts[-1] += f" {marks.text(row.ccr.note)}."
     if row.strengths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from whichlora.findings import CandidateFacts, CapabilityFact, Estimate
+from whichlora.findings import CandidateFacts, CapabilityFact, Estimate, State
 from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
@@ -39,8 +39,8 @@ capability. Base first, then candidates from most to least consistent. Target: {
 {% set fact = row.capabilities.get(name) %}
 {{ cell(row.name, fact.rate if fact else none, name, fact) }}
 {% endfor %}
-{{ number(row.seconds_per_image, row.seconds_per_image|seconds) }}
-{{ number(row.peak_memory_gib, row.peak_memory_gib|gib) }}
+{{ number(row.seconds_per_image, row.seconds_per_image|seconds, row.budget.get('time')) }}
+{{ number(row.peak_memory_gib, row.peak_memory_gib|gib, row.budget.get('memory')) }}
 {% if has_truth %}<td class="truth{{ ' blank' if row.truth is none }}">{{ row.truth|percent }}</td>{% endif %}
 </tr>
 {% endfor %}
@@ -65,8 +65,10 @@ MACROS = """
 {% if unit %}<span class="unit">{{ unit }}</span>{% endif %}</button></th>
 {% endmacro %}
 {% macro place(name) %}{{ page.order.index(name) if name in page.order else -1 }}{% endmacro %}
-{% macro number(value, text) %}
-<td class="number{{ ' blank' if value is none }}" data-value="{{ -1 if value is none else value }}">{{ text }}</td>
+{% macro number(value, text, state=none) %}
+<td class="number{{ ' blank' if value is none }}" data-value="{{ -1 if value is none else value }}">{{ text }}
+{%- if state %} <span class="sign {{ state }}" aria-hidden="true">{{ STATE_MARKS[state] }}</span><span class="unseen">
+, {{ LIMIT_WORDS[state] }}</span>{% endif %}</td>
 {% endmacro %}
 {% macro cell(row_name, rate, family, fact) %}
 {% if rate is none or rate.value is none %}
@@ -114,13 +116,19 @@ def _short(rate: Estimate) -> str:
     return f"{percent(rate.value)} ({interval(rate.low, rate.high)})"
 
 
+def _cost(text: str, state: State | None) -> str:
+    """Time or memory, with its mark where the user set a limit."""
+    return f"{text} {STATE_MARKS[state]}" if state else text
+
+
 def _row(page: Page, row: CandidateFacts, has_truth: bool) -> list[str]:
     name = marks.text(row.name)
     name = f"**{name}**" if row.name in page.recommended else name
     role = {"base": " (no LoRA)", "control": " (control)"}.get(row.role, "")
     cells = [name + role, _short(row.ccr)]
     cells += [capability_words(row.capabilities.get(capability)) for capability in page.capabilities]
-    cells += [seconds(row.seconds_per_image), gib(row.peak_memory_gib)]
+    cells += [_cost(seconds(row.seconds_per_image), row.budget.get("time")),
+              _cost(gib(row.peak_memory_gib), row.budget.get("memory"))]
     return [*cells, percent(row.truth)] if has_truth else cells
 
 

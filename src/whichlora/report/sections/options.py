@@ -9,6 +9,7 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
+from whichlora.report.words import spoken
 
 TEMPLATE = """
 <div class="options">{% for o in chosen.options %}
@@ -27,6 +28,8 @@ chosen.firm else 'leading' }}</span>{% endif %}</h3>
 {% if o.cons %}<h4>Against</h4><ul class="cons">{% for item in o.cons %}<li>{{ item }}</li>{% endfor %}</ul>
 {% endif %}
 </article>{% endfor %}</div>
+<p class="training"><b>Gaps that only training could close:</b> {{ chosen.training_only|map('spoken')|join(', ') or
+'none among what you need' }}.</p>
 {% if chosen.routes %}<h3>Which LoRA for what</h3><div class="scroll"><table class="plain"><thead><tr>
 <th scope="col">For</th><th scope="col">Use</th></tr></thead><tbody>{% for family, name in chosen.routes.items()
 %}
@@ -57,6 +60,8 @@ def _markdown(page: Page) -> str:
         ("Learn from", [marks.text(o.learn_from) for o in chosen.options]),
     ]
     body = marks.table(["", *(_title(o, page) for o in chosen.options)], [[name, *row] for name, row in fields])
+    only = ", ".join(spoken(name) for name in chosen.training_only) or "none among what you need"
+    body += f"\n\nGaps that only training could close: {marks.text(only)}."
     if chosen.routes:
         routes = [[marks.text(family), marks.text(name)] for family, name in chosen.routes.items()]
         body += "\n\n" + marks.table(["For", "Use"], routes)
