@@ -27,6 +27,7 @@ from whichlora.analysis.questions import questions
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table, tabulate
 from whichlora.findings import CandidateFacts, Findings, Recommendation
+from whichlora.plan.screening import screening_to_json
 from whichlora.stats.shrinkage import shrink
 from whichlora.types import Generation, Plan, Score
 
@@ -59,7 +60,7 @@ def analyse(
     owner = {cell.id: cell.candidate for cell in plan.cells}
     own_scores = [score for score in scores if score.cell in owner]
     verdicts = judge(plan.cells, {case.id: case for case in plan.cases}, by_cell, own_scores)
-    table = tabulate(plan, verdicts)
+    table = tabulate(plan, verdicts, chosen.screening)
     must = tuple(plan.must_have) or table.families
     matrix = _matrix(plan, table, by_cell, own_scores, truth, chosen)
     chosen.checked((*table.families, *WHOLE))
@@ -141,20 +142,29 @@ def _outcome(
     seconds = {name: facts.seconds_per_image for name, facts in matrix.items()}
     purchase = None
     if not row.firm:
-        purchase = robust.next_purchase(table, found, must, plan.target, seconds, seed=settings.seed,
+        left = [c for c in found if not c.out]
+        purchase = robust.next_purchase(table, left, must, plan.target, seconds, seed=settings.seed,
                                         easing=evidence.easings(must, settings, plan.target))
     outcome = Outcome(
         plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
         _corrected(table, found, must), _second_opinion(found), _distrust(table, matrix, settings),
         {name: settings.threshold(name, plan.target) for name in (*table.families, *WHOLE)},
         robust.information_per_hour(draws, table, seconds),
+        table.screening, not row.firm and _hangs_on_dropped(found, must, plan.target),
     )
     return outcome, draws
+
+
+def _hangs_on_dropped(found: Sequence[Contender], must: Sequence[str], target: float) -> bool:
+    """Would the decision be firm if those that were screened out had never been there?"""
+    left = [c for c in found if not c.out]
+    return len(left) < len(found) and decide(left, must, target).firm
 
 
 def _corrected(table: Table, found: Sequence[Contender], must: Sequence[str]) -> dict[str, float]:
     """Rate over the must-haves of every contender after removing the winner's curse."""
     families = [name for name in must if name in table.families]
+    found = [c for c in found if not c.out]
     values = [evidence.overall_values(table, table.index(c.name), families) for c in found]
     if len(values) < 2 or len({len(v) for v, _ in values}) != 1 or len(values[0][0]) < 2:
         return {}
@@ -186,13 +196,15 @@ def _distrust(table: Table, matrix: Mapping[str, CandidateFacts], settings: Sett
 
 
 def _in_order(matrix: Mapping[str, CandidateFacts]) -> list[CandidateFacts]:
-    """Base first, then candidates by rate, then controls."""
+    """Base first, then candidates by rate, then those screened out, then controls."""
     rank = {"base": 0, "candidate": 1, "control": 2}
 
-    def key(facts: CandidateFacts) -> tuple[int, float, str]:
+    def key(facts: CandidateFacts) -> tuple[int, float, float, str]:
         value = facts.ccr.value
         inner = 0.0 if facts.role == "base" else -(value if value is not None else -1.0)
-        return rank[facts.role], inner, facts.name if facts.role != "base" else ""
+        # Those dropped on the way come after those measured to the end, later ones first.
+        left = 0.0 if facts.screened_out is None else 1.0 / facts.screened_out
+        return rank[facts.role], left, inner, facts.name if facts.role != "base" else ""
 
     return sorted(matrix.values(), key=key)
 
@@ -251,6 +263,7 @@ def _manifest(
                          "thresholds": dict(settings.thresholds), "weights": dict(settings.weights)},
             "figures": ledger.figures, "sentences": ledger.sentences, "names": names,
             "possible": sorted(outcome.row.possible),
+            "screening": screening_to_json(outcome.screening) if outcome.screening.planned else None,
             "corrected": dict(outcome.corrected),
             "acceptability": {name: dict(entry) for name, entry in outcome.acceptability.items()},
             "pareto": robust.pareto(draws),

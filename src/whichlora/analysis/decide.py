@@ -48,6 +48,8 @@ class Contender:
     """A stack shown to do worse, beyond the margin, than a member alone at what that member does best."""
     weights: tuple[float, ...] = ()
     """Weight per must-have, summing to 1; equal when empty."""
+    out: bool = False
+    """Dropped by a screening: never used, but what is not shown below the target may still be possible with it."""
 
     def score(self) -> float:
         """Weighted mean of the guesses."""

@@ -17,7 +17,15 @@ from whichlora.analysis.table import WHOLE, Table
 from whichlora.findings import State
 from whichlora.stats.multiple import max_t
 from whichlora.stats.paired import Difference, paired_difference
-from whichlora.stats.rates import RateInterval, clustered_rate, pooled_capabilities, rate_interval
+from whichlora.stats.rates import (
+    RateInterval,
+    clustered_rate,
+    effective_size,
+    pooled_capabilities,
+    rate_interval,
+    t_quantile,
+    wilson,
+)
 from whichlora.stats.shrinkage import Shrunken, shrink
 from whichlora.types import Candidate
 
@@ -134,7 +142,7 @@ def compared(
     if not keys:
         return {}
     matrix = np.array(columns).T
-    adjusted = max_t(matrix)
+    adjusted = max_t(matrix, len(table.screening.out) * len(capabilities))
     signs = np.sign(np.nansum(matrix, axis=0))
     return {key: float(p if sign >= 0 else -p) for key, p, sign in zip(keys, adjusted, signs, strict=True)}
 
@@ -163,9 +171,41 @@ def shrunken(table: Table, rows: Sequence[int], capability: str) -> Shrunken | N
 
 
 def in_play(table: Table) -> list[int]:
-    """Rows that may be recommended and have any scored cell."""
+    """Rows that may be recommended and have any scored cell; those dropped by a screening may not."""
     scored = table.scored.sum(axis=(1, 2))
-    return [i for i, c in enumerate(table.candidates) if c.role != "control" and scored[i] > 0]
+    return [
+        i for i, c in enumerate(table.candidates)
+        if c.role != "control" and scored[i] > 0 and c.name not in table.screening.out
+    ]
+
+
+def cautious_ceiling(table: Table, row: int, capability: str) -> float:
+    """Upper bound of a row that was dropped, valid at whichever of the rounds that was (union bound over rounds)."""
+    passed, scored = table.counts(row, capability)
+    silent = table.silent(row, capability)
+    has = scored + silent > 0
+    if has.sum() < 2:
+        return 1.0
+    cells = (scored + silent)[has]
+    values = (passed + silent)[has] / cells
+    size, dof = effective_size(values, float(len(cells) / np.sum(1 / cells)))
+    cuts = max(1, table.screening.planned - 1)
+    return float(wilson(values.mean(), size, t_quantile(1 - LEVEL / cuts, dof))[1])
+
+
+def _dropped(
+    table: Table, must: Sequence[str], settings: Settings, costs: Mapping[str, Costs]
+) -> list[Contender]:
+    """Rows that a screening dropped: nothing speaks for them but what their pictures leave possible."""
+    found = []
+    for row, candidate in enumerate(table.candidates):
+        if candidate.name in table.screening.out:
+            zeros = (0.0,) * len(must)
+            found.append(Contender(
+                candidate.name, kind_of(candidate), zeros, tuple(cautious_ceiling(table, row, name) for name in must),
+                zeros, barred=over_budget(costs.get(candidate.name), settings), weights=settings.shares(must), out=True,
+            ))
+    return found
 
 
 def contenders(
@@ -200,7 +240,7 @@ def contenders(
             over_budget(costs.get(candidate.name), settings), _harms(table, row, must, guesses, settings.margin),
             settings.shares(must),
         ))
-    return eased(found, easings(must, settings, target))
+    return eased([*found, *_dropped(table, must, settings, costs)], easings(must, settings, target))
 
 
 def easings(must: Sequence[str], settings: Settings, target: float) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from whichlora.analysis import evidence
@@ -60,6 +60,9 @@ def capability_facts(
     for name in (*table.families, *WHOLE):
         interval = evidence.capability_rate(table, row, name)
         target = threshold(name)
+        if table.candidates[row].name in table.screening.out:
+            found[name] = _dropped_fact(table, row, name, target, interval)
+            continue
         state = state_of(interval.floor, interval.ceiling, target) if interval else "OPEN"
         against = None
         if base is not None and base != row:
@@ -73,6 +76,22 @@ def capability_facts(
             interval.floor if interval else None, interval.ceiling if interval else None,
         )
     return found
+
+
+def _dropped_fact(
+    table: Table, row: int, name: str, target: float, interval: RateInterval | None
+) -> CapabilityFact:
+    """A capability of a row that a screening dropped: never passed, never compared."""
+    ceiling = evidence.cautious_ceiling(table, row, name)
+    rate = estimate(interval)
+    note = "; ".join(filter(None, (rate.note, dropped_note(table, row))))
+    return CapabilityFact(name, state_of(0.0, ceiling, target), replace(rate, note=note), floor=0.0, ceiling=ceiling)
+
+
+def dropped_note(table: Table, row: int) -> str:
+    """'screened out after 12 pictures', or ''."""
+    pictures = table.screening.out.get(table.candidates[row].name)
+    return "" if pictures is None else f"screened out after {pictures} pictures"
 
 
 def _more_photos(interval: RateInterval | None, target: float) -> int | None:
@@ -98,8 +117,10 @@ def candidate_facts(
     peaks = [generations[v.cell.id].peak_memory_bytes for v in done]
     edited = [v for v in verdicts if v.gates["edit"]]
     good, bad = ranked_cells(verdicts)
+    overall = estimate(evidence.overall_rate(table, row, table.families))
+    overall = replace(overall, note="; ".join(filter(None, (overall.note, dropped_note(table, row)))))
     return CandidateFacts(
-        candidate.name, candidate.role, estimate(evidence.overall_rate(table, row, table.families)), best, worst,
+        candidate.name, candidate.role, overall, best, worst,
         capabilities,
         share(verdicts, lambda v: v.gates["edit"]), share(verdicts, lambda v: v.gates["identity"]),
         share(edited, lambda v: v.gates["identity"]), share(done, lambda v: v.no_op),
@@ -110,6 +131,7 @@ def candidate_facts(
         },
         means, fmean(seconds) if seconds else None, max(peaks) / GIB if peaks and max(peaks) > 0 else None,
         chances.p_best, best_cells=good, worst_cells=bad, licence=candidate.licence, card=candidate.card, truth=truth,
+        screened_out=table.screening.out.get(candidate.name),
         rank_low=chances.ranks[0] if chances.ranks else None, rank_high=chances.ranks[1] if chances.ranks else None,
     )
 

@@ -61,7 +61,7 @@ def flips(
     now = decide(found, must, target)
     card = [flip for flip in (flip_target(found, must, target, now),) if flip]
     rates: list[Flip] = []
-    for i, j in product(range(len(found)), range(len(must))):
+    for i, j in product([i for i, c in enumerate(found) if not c.out], range(len(must))):
         limit = abs(rates[KEPT - 1].change) if len(rates) >= KEPT else LARGEST
         flip = flip_rate(found, must, target, now, (i, j), limit)
         if flip is not None:

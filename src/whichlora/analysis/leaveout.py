@@ -12,6 +12,7 @@ from functools import partial
 from whichlora.analysis.cells import NO_SAY, Verdict, judge
 from whichlora.analysis.decide import Row
 from whichlora.analysis.table import Table, tabulate
+from whichlora.plan.screening import Screening
 from whichlora.types import Generation, Plan, Score
 
 Decide = Callable[[Table], Row]
@@ -41,13 +42,13 @@ def leave_outs(
         for at, photo in enumerate(table.photos):
             found["photo", photo] = partial(_decided, decide, partial(table.without, at))
     for edit in _edits(plan):
-        found["edit", edit] = partial(_decided, decide, partial(_without_edit, plan, verdicts, edit))
+        found["edit", edit] = partial(_decided, decide, partial(_without_edit, plan, verdicts, edit, table.screening))
     for metric in _metrics(scores):
         rest = partial(_rest, scores, "metric", metric)
-        found["metric", metric] = partial(_decided, decide, partial(_judged, plan, generations, rest))
+        found["metric", metric] = partial(_decided, decide, partial(_judged, plan, generations, rest, table.screening))
     for rater in sorted({score.rater for score in scores if score.rater}):
         rest = partial(_rest, scores, "rater", rater)
-        found["rater", rater] = partial(_decided, decide, partial(_judged, plan, generations, rest))
+        found["rater", rater] = partial(_decided, decide, partial(_judged, plan, generations, rest, table.screening))
     return found
 
 
@@ -55,12 +56,14 @@ def _decided(decide: Decide, table: Callable[[], Table]) -> Row:
     return decide(table())
 
 
-def _without_edit(plan: Plan, verdicts: Sequence[Verdict], edit: str) -> Table:
-    return tabulate(plan, [verdict for verdict in verdicts if verdict.case.edit != edit])
+def _without_edit(plan: Plan, verdicts: Sequence[Verdict], edit: str, screening: Screening) -> Table:
+    return tabulate(plan, [verdict for verdict in verdicts if verdict.case.edit != edit], screening)
 
 
-def _judged(plan: Plan, generations: Mapping[str, Generation], rest: Callable[[], list[Score]]) -> Table:
-    return tabulate(plan, judge(plan.cells, {case.id: case for case in plan.cases}, generations, rest()))
+def _judged(
+    plan: Plan, generations: Mapping[str, Generation], rest: Callable[[], list[Score]], screening: Screening
+) -> Table:
+    return tabulate(plan, judge(plan.cells, {case.id: case for case in plan.cases}, generations, rest()), screening)
 
 
 def _rest(scores: Sequence[Score], attribute: str, name: str) -> list[Score]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from whichlora.analysis.decide import Contender, Row
 from whichlora.analysis.flip import Flip
 from whichlora.analysis.robust import Purchase
 from whichlora.findings import CandidateFacts
+from whichlora.plan.screening import Screening
 from whichlora.types import Plan
 
 
@@ -44,6 +45,10 @@ class Outcome:
     """Rate that is good enough, by capability."""
     information: Mapping[str, float]
     """Value of knowing a capability exactly, per hour of generation; empty where nothing was timed."""
+    screening: Screening = field(default_factory=Screening)
+    """Who was dropped on the way."""
+    hangs_on_dropped: bool = False
+    """The decision would be firm if those that were dropped had never been there."""
 
     @property
     def photos(self) -> int:

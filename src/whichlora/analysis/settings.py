@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from whichlora.errors import UserError
+from whichlora.plan.screening import Screening
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Settings:
     """Must-have → weight in the choice among set-ups that pass; 1 where none is given. Must-haves stay conditions."""
     control_limit: float = 0.05
     """Pass rate that a control row which must fail may at most be shown to exceed."""
+    screening: Screening = field(default_factory=Screening)
+    """What a screened run dropped; written by the run, not by the user."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """Further entries for the findings' manifest, such as versions and the command that repeats the run."""
 

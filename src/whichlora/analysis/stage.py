@@ -10,6 +10,7 @@ from whichlora.analysis.against import Project
 from whichlora.analysis.analyse import analyse
 from whichlora.findings import Findings, findings_from_json, to_json
 from whichlora.plan.codec import plan_from_json
+from whichlora.plan.screening import DOCUMENT, screening_from_json
 from whichlora.store import Store
 from whichlora.types import Plan, Score
 
@@ -37,7 +38,8 @@ def analyse_store(
     """
     mine, truth = _rows(store, plan, context, distrusted)
     findings = analyse(plan, list(mine.generations.values()), mine.scores, truth=truth or None,
-                       settings={**(settings or {}), "manifest": dict(manifest)}, earlier=earlier)
+                       settings={**(settings or {}), "screening": screening_from_json(store.document(DOCUMENT)),
+                                 "manifest": dict(manifest)}, earlier=earlier)
     store.add_document("findings", to_json(findings))
     return findings
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.analysis.cells import Verdict
+from whichlora.plan.screening import Screening
 from whichlora.types import Candidate, Plan
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ class Table:
     """By candidate."""
     planned: Mapping[str, int]
     """Planned cells by candidate."""
+    screening: Screening = field(default_factory=Screening)
+    """Who was dropped on the way, and on which cells."""
 
     def index(self, name: str) -> int:
         """Row of a candidate."""
@@ -89,8 +92,15 @@ class Table:
             return np.where(scored > 0, self.passed[candidate] / scored, np.nan), scored
 
 
-def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
-    """Arrange verdicts by the plan's rows, families and photographs."""
+def tabulate(plan: Plan, verdicts: Sequence[Verdict], screening: Screening | None = None) -> Table:
+    """Arrange verdicts by the plan's rows, families and photographs.
+
+    After a screening, cells on which candidates were chosen count for nobody who is left, base included: what led to
+    a choice looks too good afterwards. They stay among the `verdicts`.
+    """
+    screening = screening or Screening()
+    used = frozenset(screening.chosen_on)
+    fresh = {c.name for c in plan.candidates if c.role != "control" and c.name not in screening.out} if used else set()
     families = tuple(dict.fromkeys(case.family for case in plan.cases))
     same = same_pictures(plan)
     photos = tuple(dict.fromkeys(same[source.id] for source in plan.sources))
@@ -103,6 +113,8 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
     mine: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         mine[verdict.cell.candidate].append(verdict)
+        if verdict.cell.candidate in fresh and (verdict.cell.case, verdict.cell.seed) in used:
+            continue
         r, p = row[verdict.cell.candidate], photo[verdict.case.source]
         at = (r, column[verdict.case.family], p)
         if verdict.passed is None:
@@ -119,7 +131,7 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict]) -> Table:
                 whole_passed[r, w, p] += answer
     planned = Counter(name for name, _, _ in {(cell.candidate, cell.case, cell.id) for cell in plan.cells})
     return Table(plan.candidates, families, photos, passed, scored, unscored, whole_passed, whole_scored,
-                 whole_silent, {name: tuple(found) for name, found in mine.items()}, planned)
+                 whole_silent, {name: tuple(found) for name, found in mine.items()}, planned, screening)
 
 
 def same_pictures(plan: Plan) -> dict[str, str]:

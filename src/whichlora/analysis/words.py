@@ -173,10 +173,26 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         if name in found.facts:
             lines += _about(found, found.facts[name], ledger)
     lines += _robustness(found, ledger)
+    lines += _screened(found, ledger)
     if found.row.missing:
         lines.append(ledger.say(f"Passed by no set-up tried: {listed(found.row.missing)}."))
     lines += [ledger.say(reason) for reason in found.distrust]
     return tuple(lines)
+
+
+def _screened(found: Outcome, ledger: Ledger) -> list[str]:
+    """How many were dropped on the way, and what that means for the figures."""
+    screening = found.screening
+    if not screening.out:
+        return []
+    dropped = ledger.put("screening.out", len(screening.out), "count")
+    saved = ledger.put("screening.saved", screening.saved, "count")
+    full = ledger.put("screening.full", screening.full, "count")
+    return [ledger.say(
+        f"{dropped} candidates were screened out on the way, which saved {saved} of {full} pictures. They are "
+        "not recommended and do not count as failed; figures of the others leave out the pictures on which the field "
+        "was cut, and comparisons with base are corrected for all who began."
+    )]
 
 
 def _level(ledger: Ledger) -> str:
@@ -307,6 +323,11 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
         return ledger.say("Look at the pictures of the control rows first; more pictures would not help.")
     if found.row.firm:
         return ledger.say("No further pictures are required for this decision; go on with the roadmap.")
+    if found.hangs_on_dropped:
+        return ledger.say(
+            "Measure those that were screened out as well (whichlora run PROJECT --full): with what is known of them "
+            "another answer remains possible, and without them the answer would be settled."
+        )
     bought = found.purchase
     if bought is None:
         return ledger.say("Add photographs of the character: too little is measured to say how many would settle it.")
@@ -358,6 +379,9 @@ def weaknesses(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str
             ledger.claim("worse", facts.name, [name])
             said.append("shown worse than base")
         lines.append(ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}, {listed(said)}."))
+    if facts.screened_out is not None:
+        pictures = ledger.put(f"{facts.name}/screened_out", facts.screened_out, "count")
+        lines.append(ledger.say(f"Screened out after {pictures} pictures: others were ahead by then."))
     common = sorted(facts.artefacts.items(), key=lambda item: (-item[1], item[0]))[:3]
     lines += [
         ledger.say(f"{fault}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} "

@@ -24,7 +24,7 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def max_t(differences: ArrayLike) -> Floats:
+def max_t(differences: ArrayLike, absent: int = 0) -> Floats:
     """Two-sided adjusted p-values of many paired comparisons over the same photographs.
 
     The sign of a whole photograph is flipped for all comparisons together, which keeps whatever they have in
@@ -33,6 +33,9 @@ def max_t(differences: ArrayLike) -> Floats:
 
     Args:
         differences: Shape (K photographs, C comparisons); NaN where a photograph lacks the comparison.
+        absent: Further comparisons that would have been made, had their candidates not been dropped on the way.
+            Each is stood in for by an independent normal variable, which is as large or larger: whoever is picked
+            for being ahead is compared as if all had been measured to the end.
 
     Returns:
         Shape (C,); 1.0 for a column without any difference. Source: Westfall & Young (1993), step-down max-T.
@@ -49,6 +52,10 @@ def max_t(differences: ArrayLike) -> Floats:
     statistics = np.abs(sign_patterns(d.shape[0]) @ (filled[:, live] / scale[live]))
     observed = statistics[0]
     order = np.argsort(observed, kind="stable")
+    if absent:
+        others = np.abs(np.random.default_rng(0).standard_normal((len(statistics), absent))).max(axis=1)
+        others[0] = 0.0
+        statistics = np.maximum(statistics, others[:, None])
     running = np.maximum.accumulate(statistics[:, order], axis=1)
     stepped = (running >= observed[order][None, :] - 1e-9).mean(axis=0)
     adjusted[live[order]] = np.maximum.accumulate(stepped[::-1])[::-1]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,7 +100,11 @@ def schedule(
     free, whole = _fit(sizes, steps, cells, complete=False), _fit(sizes, steps, cells, complete=True)
     # Completing the finalists is worth up to half of the first round's cells, and no more.
     best = whole if whole and (not free or 2 * whole[0] >= free[0]) else free
-    return tuple(Round(seen, keep) for seen, keep in zip(best, (*sizes[1:], finalists), strict=True)) if best else ()
+    if not best:
+        return ()
+    rounds = [Round(seen, keep) for seen, keep in zip(best, (*sizes[1:], finalists), strict=True)]
+    # Two cuts on the same steps are one cut.
+    return (*(now for now, then in pairwise(rounds[:-1]) if now.steps < then.steps), *rounds[-2:])
 
 
 def cost(candidates: int, rounds: Sequence[Round]) -> int:
