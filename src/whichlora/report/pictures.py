@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whichlora.errors import PhotoError
 from whichlora.report.model import ReportInput
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _image(digest: str, image_path: Callable[[str], Path], folder: Path) -> Show
     original = f"assets/pictures/{stem}.png"
     try:
         path = Path(image_path(digest))
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG",)) as picture:
             width, height = picture.size
             thumb = original if max(width, height) <= PREVIEW_PX else f"assets/thumbs/{stem}.webp"
             if not (_copied(path, folder / original) and (folder / thumb).exists()):
@@ -167,14 +168,14 @@ def _source(
     name: str, source_path: Callable[[str], Path], folder: Path, sizes: set[tuple[int, int]],
 ) -> Shown:
     """Write a photograph upright and without metadata, and once more at each output's size."""
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from whichlora.vision.picture import open_picture
 
     try:
         path = Path(source_path(name))
         stem = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
-        picture.info.clear()
+        picture = Image.fromarray(open_picture(path))
         full_width, full_height = picture.size
         shown = picture.copy()
         shown.thumbnail((SOURCE_PX, SOURCE_PX), Image.Resampling.LANCZOS)
@@ -184,7 +185,7 @@ def _source(
         if not (folder / thumb).exists():
             _write_preview(shown, folder / thumb)
         fitted = {size: _fit(picture, size, stem, folder) for size in sizes if _same_shape(picture.size, size)}
-    except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, KeyError, PhotoError, Image.DecompressionBombError) as error:
         return Shown("", "", reason=f"Photograph '{name}' could not be read: {_said(error)}")
     return Shown(url, thumb, full_width, full_height, fitted=fitted)
 
@@ -239,4 +240,6 @@ def _said(error: Exception) -> str:
         return "its file is missing."
     if isinstance(error, KeyError):
         return "the store does not know it."
+    if isinstance(error, PhotoError):
+        return "it is no sound PNG, JPEG or WebP file."
     return f"{type(error).__name__}."

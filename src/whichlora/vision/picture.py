@@ -1,7 +1,7 @@
 """Opening, resizing and remembering pictures. Does not write any.
 
 A `Picture` is RGB uint8, height × width × 3. Files come from the internet and are hostile: only three formats are
-opened, the size is checked before a pixel is decoded, and EXIF orientation is applied.
+opened, the size is checked before a pixel is decoded, and decoding happens in a limited child process.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.errors import PhotoError
+from whichlora.vision.decoder import FORMATS, MIN_SIDE_PX, UnfitError
+
+__all__ = [
+    "FORMATS", "MAX_PIXELS", "MIN_SIDE_PX", "Picture", "digest", "frozen", "open_picture", "open_with_text",
+    "remembered", "resized",
+]
 
 Picture = NDArray[np.uint8]
 """RGB, height × width × 3, 0–255."""
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-"""The only formats that are opened."""
 MAX_PIXELS = 80_000_000
 """Larger pictures are refused before decoding (a 100 kB file can claim gigabytes)."""
-MIN_SIDE_PX = 32
-"""Smaller pictures hold nothing to measure."""
+MAX_FILE_BYTES = 300_000_000
+"""Larger files are not even read."""
 
 T = TypeVar("T")
 _digests: dict[int, tuple[weakref.ref[Any], bytes]] = {}
@@ -49,58 +53,47 @@ def open_picture(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def open_with_text(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> tuple[Picture, dict[str, str]]:
-    """Read a picture and its text chunks (PNG `tEXt`/`iTXt`, such as 'parameters'); see `open_picture`."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    """Read a picture and its text chunks (PNG `tEXt`/`iTXt`, such as 'parameters'); see `open_picture`.
+
+    The file is decoded in a child process with limited memory and time that can open nothing itself (see `opener`).
+    """
+    from whichlora.vision.opener import OPENER
 
     path = Path(path)
     if not path.is_file():
         raise PhotoError(f"There is no picture at '{path}'.", fix="Check the path; a folder is not a picture.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(path, image.size, max_pixels)
-            text = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
-            upright = ImageOps.exif_transpose(image)
-            return _flatten(upright), text
-    except PhotoError:
-        raise
-    except UnidentifiedImageError:
-        raise PhotoError(
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise PhotoError(
+                f"'{path}' is {size / 1e6:.0f} MB, more than the {MAX_FILE_BYTES / 1e6:.0f} MB that are read.",
+                fix="Save it as JPEG, or scale it down; 1–4 megapixels are plenty.",
+            )
+        return OPENER.decode(path.read_bytes(), max_pixels)
+    except OSError as error:
+        raise PhotoError(f"'{path}' cannot be read: {error.strerror or error}.",
+                         fix="Check your rights to it.") from None
+    except UnfitError as error:
+        raise _refusal(path, error, max_pixels) from None
+
+
+def _refusal(path: Path, error: UnfitError, max_pixels: int) -> PhotoError:
+    """A sentence for a picture that was refused."""
+    if error.kind == "format":
+        return PhotoError(
             f"'{path}' is not a PNG, JPEG or WebP picture.", fix="Save it as PNG or JPEG and try again.",
-        ) from None
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise PhotoError(
-            f"'{path}' cannot be read: {reason}.", fix="The file looks damaged; export it anew from its original.",
-        ) from None
-
-
-def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise PhotoError(
-            f"'{path}' is {width} × {height} pixels, more than the {max_pixels / 1e6:.0f} megapixels that are read.",
+        )
+    if error.kind == "large":
+        return PhotoError(
+            f"'{path}' is {error.words} pixels, more than the {max_pixels / 1e6:.0f} megapixels that are read.",
             fix="Scale it down; 1–4 megapixels are plenty.",
         )
-    if min(width, height) < MIN_SIDE_PX:
-        raise PhotoError(
-            f"'{path}' is only {width} × {height} pixels.", fix=f"Use a picture of at least {MIN_SIDE_PX} pixels.",
-        )
-
-
-def _flatten(image: Any) -> Picture:
-    """RGB array of a PIL image; transparency is laid on white, 16-bit grey is scaled to 8."""
-    from PIL import Image
-
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        grey = np.clip(np.nan_to_num(values) / top * 255.0, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(ground, layer)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    if error.kind == "small":
+        return PhotoError(f"'{path}' is only {error.words} pixels.",
+                          fix=f"Use a picture of at least {MIN_SIDE_PX} pixels.")
+    return PhotoError(
+        f"'{path}' cannot be read: {error.words}.", fix="The file looks damaged; export it anew from its original.",
+    )
 
 
 def resized(picture: Picture, height: int, width: int) -> Picture:
