@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -216,13 +218,20 @@ def make_plan(
 
 
 def choose_device(wanted: str) -> str:
-    """'auto' → 'cuda', 'mps' or 'cpu', whichever torch sees first; 'cpu' without torch."""
+    """'auto' → 'cuda', 'mps' or 'cpu': what torch's build and the driver can do together. Imports no torch."""
     if wanted != "auto":
         return wanted
-    try:
-        import torch
-    except ImportError:
+    from whichlora.machine.probe import read_gpus, read_torch
+
+    build = read_torch(ask=False)
+    if build is None:
         return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    if sys.platform == "darwin":
+        return "mps" if platform.machine() == "arm64" else "cpu"
+    if build.hip:
+        # No tool of NVIDIA's sees these cards, so torch itself is asked.
+        asked = read_torch(ask=True)
+        return "cuda" if asked is not None and asked.sees_gpu else "cpu"
+    # A GPU that is there and does not work is said by the worker, not hidden by hours on a CPU.
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1")
+    return "cuda" if build.cuda and not hidden and read_gpus()[0] else "cpu"

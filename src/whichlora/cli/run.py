@@ -18,33 +18,70 @@ def command(
     available: Annotated[
         bool, typer.Option("--available", help="Begin with the LoRAs that are there; run again for the rest.")
     ] = False,
+    budget: Annotated[
+        str, typer.Option("--budget", help="GPU time, such as 3h or 90m; screens. Later runs keep to the plan.")
+    ] = "",
+    full: Annotated[bool, typer.Option("--full", help="The whole suite, nobody screened out.")] = False,
+    seconds_per_image: Annotated[
+        float | None, typer.Option("--seconds", help="Seconds a picture takes here, when you know them.", min=0.001)
+    ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local: processes here, one per GPU. ray: a Ray cluster. slurm: a job.")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option("--workers", help="Workers; left out: one per visible GPU.")] = None,
+    ray_address: Annotated[str, typer.Option("--ray-address", help="Address of a running Ray cluster.")] = "",
+    slurm: Annotated[
+        list[str] | None, typer.Option("--slurm", help="KEY=VALUE for the job, such as slurm_partition=gpu. Repeat.")
+    ] = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="No worker processes: for debugging; a crash ends the run.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Make the pictures of a project."""
+    from whichlora.cli._budget import Wish, one_wish
+    from whichlora.cli._hiring import choose_hiring, submit
     from whichlora.cli.live import LivePage
     from whichlora.cli.plan import describe
     from whichlora.cli.project import choose_device, open_project
     from whichlora.cli.stages import cell_counts, generate
+    from whichlora.plan.screening import DOCUMENT, screening_from_json, screening_to_json
     from whichlora.store import Store
 
+    one_wish(budget, full)
+    wish = Wish(budget, full, seconds_per_image)
     project = open_project(folder)
     if dry_run:
-        document = describe(project, choose_device(device))
+        document = describe(project, choose_device(device), wish)
         if json:
             emit_json("whichlora.plan/1", document)
         else:
-            answer_console.print(f"{document['cells']} pictures would be made; {document['advice']}")
+            answer_console.print(f"{document['made']} pictures would be made, and {document['controls']} "
+                                 f"controls. {document['choice']} {document['advice']}")
         return
+    if executor == "slurm":
+        if budget or full:
+            describe(project, choose_device(device), wish, keep=True)  # the job keeps to what is stored
+        submit(folder, device=device, available=available, workers=workers, settings=slurm or [], json=json)
+        return
+    hiring = choose_hiring(executor, workers, ray_address, in_process=in_process)
     with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=open_page)
-        plan = generate(project, store, device=choose_device(device), page=page, available=available)
+        plan = generate(project, store, device=choose_device(device), page=page, available=available,
+                        hiring=hiring, wish=wish)
         counts = cell_counts(store, plan)
+        screening = screening_from_json(store.document(DOCUMENT))
     if json:
-        emit_json("whichlora.run/1", {"cells": counts, "refused": [dict(row) for row in plan.refused]})
+        emit_json("whichlora.run/1", {
+            "cells": counts, "refused": [dict(row) for row in plan.refused],
+            "screening": screening_to_json(screening) if screening.planned else None,
+        })
     else:
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        answer_console.print(f"{counts['done']} of {counts['planned']} pictures are there{failed}. "
+        saved = f"; {screening.saved} were not needed, as screening dropped {len(screening.out)} candidates"
+        answer_console.print(f"{counts['done']} of {counts['planned']} pictures are there{failed}"
+                             f"{saved if screening.out else ''}. "
                              f"Next: whichlora score {folder}")
     if counts["done"] == 0:
         raise SystemExit(1)

@@ -6,7 +6,7 @@ Each stage reads earlier rows from the store and appends its own; running one ag
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -15,13 +15,17 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from whichlora.cli._budget import Wish
 from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
 from whichlora.errors import ProjectError, UnknownNameError, UserError
 from whichlora.findings import Findings
 from whichlora.plan.codec import plan_from_json, plan_to_json
+from whichlora.run.choose import Hiring
 from whichlora.run.events import RunEvent
+from whichlora.run.making import Maker
+from whichlora.run.runner import RunSummary
 from whichlora.store import Store
 from whichlora.types import Plan
 
@@ -53,27 +57,47 @@ def require_run_extra() -> None:
 
 
 def generate(
-    project: Project, store: Store, *, device: str, page: LivePage | None = None, available: bool = False
+    project: Project, store: Store, *, device: str, page: LivePage | None = None, available: bool = False,
+    hiring: Hiring | None = None, wish: Wish | None = None,
 ) -> Plan:
-    """Load the base, admit candidates, store the plan and make every missing picture."""
-    from whichlora.run.admit import admit_all
-    from whichlora.run.pictures import photograph_reader
-    from whichlora.run.runner import run_plan
+    """Admit candidates, store the plan and make what it asks for, all through workers; this process stays light.
+
+    Args:
+        project: The opened project.
+        store: Its store, owned by this process.
+        device: As chosen by `choose_device`.
+        page: The live page, if one is wanted.
+        available: Leave LoRAs out that are not there yet.
+        hiring: Where pictures are made; workers of this machine when left out.
+        wish: What the user said about time; see `_budget.settle`.
+    """
+    from whichlora.cli._screened import measure, settle_here
+    from whichlora.run.choose import open_maker
+    from whichlora.run.executor import Setup
 
     family, base = identify_base(project, device)
     rows, refused = draft_rows(project, family, base, available=available)
-    with _status(f"loading {base.id}"):
-        session = family.load(base, device)
-    with _status("checking every LoRA: does what is in the file reach the model, and does it change anything?"):
-        admitted, turned_away = admit_all(session, rows)
-    plan = make_plan(project, base, admitted, [*refused, *turned_away], library_versions(base.family))
-    for row in plan.refused:
-        progress_console.print(f"[yellow]refused[/] {_plain(row['name'])}: {_plain(row['reason'])}")
-    store.add_document("plan", plan_to_json(plan))
-    rotten = store.forget_rotten()
-    if rotten:
-        progress_console.print(f"{len(rotten)} pictures on disk were damaged and will be made again.")
-    read = photograph_reader(plan, project.workspace.folder)
+    libraries = library_versions(base.family)
+    setup = Setup(base, device, project.workspace.folder, libraries)
+    with open_maker(setup, store, hiring, say=lambda text: progress_console.print(_plain(text))) as maker:
+        with _status(f"loading {base.id} and checking every LoRA: does what is in the file reach the model, and does "
+                     "it change anything?"):
+            admitted, turned_away = maker.admit(rows)
+        settled = settle_here(project, store, maker, base, admitted, wish)
+        plan = make_plan(settled.project, base, admitted, [*refused, *turned_away], libraries)
+        for row in plan.refused:
+            progress_console.print(f"[yellow]refused[/] {_plain(row['name'])}: {_plain(row['reason'])}")
+        store.add_document("plan", plan_to_json(plan))
+        rotten = store.forget_rotten()
+        if rotten:
+            progress_console.print(f"{len(rotten)} pictures on disk were damaged and will be made again.")
+        measure(plan, store, settled.design, lambda of, cells: make(maker, of, page, cells),
+                lambda of: score(project, store, of), page)
+    return plan
+
+
+def make(maker: Maker, plan: Plan, page: LivePage | None = None, cells: Collection[str] | None = None) -> RunSummary:
+    """Make cells of a plan (all when None) with a progress bar, and show them on the live page."""
     if page:
         page.begin(plan)
     with _bar() as advance:
@@ -87,10 +111,10 @@ def generate(
             if page:
                 page.watch(event)
 
-        run_plan(plan, store, session, read, step)
+        summary = maker.make(plan, cells, step)
     if page:
         page.finish()
-    return plan
+    return summary
 
 
 def score(project: Project, store: Store, plan: Plan) -> None:

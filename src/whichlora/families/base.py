@@ -7,7 +7,10 @@ A family may also offer `check_file(base, path)` (step 1 of the load gate, witho
 `library_names`. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
 arrays), `touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager
 giving the file's changes, see `lora/delta.py`) and `noise_floor()`. Without them a LoRA is admitted by its switch
-report and its effect alone, and the gate's report says 'unchecked'.
+report and its effect alone, and the gate's report says 'unchecked'. Further optional methods of a session:
+`prefetch(candidate)` begins to bring the next candidate's files into memory and returns at once (a hint, never an
+error), and `restore_encoders()` undoes `release_encoders`; without it a session is loaded anew when further inputs
+must be encoded.
 """
 
 from __future__ import annotations
@@ -86,7 +89,10 @@ class Session(Protocol):
         ...
 
     def round_trip(self, picture: Picture, sampler: SamplerProfile) -> Picture:
-        """Encode and decode a picture without any edit (the 'vae-round-trip' control row)."""
+        """Encode and decode a picture without any edit (the 'vae-round-trip' control row).
+
+        Works after `release_encoders` too.
+        """
         ...
 
     def output_size(self, picture: Picture, sampler: SamplerProfile) -> tuple[int, int]:

@@ -60,6 +60,7 @@ class AdmitReport:
 
 def admit_all(
     session: Session, candidates: Iterable[Candidate], seen: Callable[[AdmitReport], None] = lambda _: None,
+    floor: float | None = None,
 ) -> tuple[list[Candidate], list[dict[str, str]]]:
     """Let every row through the gate; the base's own weights are in place afterwards.
 
@@ -67,6 +68,7 @@ def admit_all(
         session: The loaded base.
         candidates: Rows of the comparison; base and controls without adapters pass untouched.
         seen: Called with the report of every row that was checked.
+        floor: Noise floor of the base, measured when None.
 
     Returns:
         Rows that may be compared, and the refused as {'name', 'reason'}.
@@ -77,7 +79,6 @@ def admit_all(
     """
     admitted: list[Candidate] = []
     refused: list[dict[str, str]] = []
-    floor: float | None = None
     checked: Candidate | None = None
     for candidate in candidates:
         if not (candidate.adapters or candidate.sampler.adapters) or candidate.role == "control":

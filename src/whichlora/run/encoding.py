@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,19 +38,21 @@ def image_keys(case: EditCase, sampler: SamplerProfile) -> list[tuple[str, int]]
     return [(name, sampler.reference_area_px) for name in (case.source, *case.references)]
 
 
-def encode_all(
-    plan: Plan, cells: Iterable[Cell], session: Session, picture: Callable[[str], Picture],
-    on_step: Callable[[int, int], None],
-) -> Encoded:
-    """Encode what the cells need, each distinct input once.
+@dataclass(frozen=True)
+class Wanted:
+    """Distinct inputs that cells need and that are not encoded yet."""
 
-    Args:
-        plan: The plan.
-        cells: Cells to be made; control rows need nothing.
-        session: The loaded base.
-        picture: Source id → photograph.
-        on_step: Called with (done, total).
-    """
+    texts: Mapping[object, tuple[str, EditCase, SamplerProfile]]
+    """By prompt key."""
+    photographs: Mapping[object, tuple[str, SamplerProfile]]
+    """By image key."""
+
+    def __len__(self) -> int:
+        return len(self.texts) + len(self.photographs)
+
+
+def wanted_encodings(plan: Plan, cells: Iterable[Cell], known: Encoded) -> Wanted:
+    """What must still be encoded before the cells can be made; control rows need nothing."""
     candidates = {candidate.name: candidate for candidate in plan.candidates}
     cases = {case.id: case for case in plan.cases}
     texts: dict[object, tuple[str, EditCase, SamplerProfile]] = {}
@@ -64,18 +66,27 @@ def encode_all(
         if sampler.true_cfg_scale > 1.0:
             wanted.append(sampler.negative_prompt)
         for text in wanted:
-            texts.setdefault(prompt_key(text, case, sampler), (text, case, sampler))
+            key = prompt_key(text, case, sampler)
+            if key not in known.prompts:
+                texts.setdefault(key, (text, case, sampler))
         for key in image_keys(case, sampler):
-            photographs.setdefault(key, (key[0], sampler))
-    total, done = len(texts) + len(photographs), 0
-    prompts: dict[object, Any] = {}
-    for key, (text, case, sampler) in texts.items():
+            if key not in known.images:
+                photographs.setdefault(key, (key[0], sampler))
+    return Wanted(texts, photographs)
+
+
+def encode_into(
+    prompts: dict[object, Any], images: dict[object, Any], wanted: Wanted, session: Session,
+    picture: Callable[[str], Picture],
+) -> Iterator[int]:
+    """Encode what is wanted, each distinct input once, into `prompts` and `images`.
+
+    Yields:
+        The number of inputs encoded so far, after each.
+    """
+    for done, (key, (text, case, sampler)) in enumerate(wanted.texts.items(), 1):
         prompts[key] = session.encode_prompt(text, [picture(name) for name in (case.source, *case.references)], sampler)
-        done += 1
-        on_step(done, total)
-    images: dict[object, Any] = {}
-    for key, (name, sampler) in photographs.items():
+        yield done
+    for done, (key, (name, sampler)) in enumerate(wanted.photographs.items(), len(wanted.texts) + 1):
         images[key] = session.encode_image(picture(name), sampler)
-        done += 1
-        on_step(done, total)
-    return Encoded(prompts, images)
+        yield done

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -17,6 +17,9 @@ from whichlora.errors import PhotoError
 from whichlora.families.base import Picture
 from whichlora.suite.photos import open_picture
 from whichlora.types import Candidate, Cell, EditCase, Plan, instruction
+
+if TYPE_CHECKING:
+    from whichlora.run.cellwork import Made
 
 
 def photograph_reader(plan: Plan, folder: Path) -> Callable[[str], Picture]:
@@ -52,6 +55,11 @@ def png_bytes(picture: Picture, parameters: str, facts: Mapping[str, Any]) -> by
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", pnginfo=chunks, compress_level=4)
     return buffer.getvalue()
+
+
+def picture_bytes(made: Made, cell: Cell) -> bytes:
+    """A finished cell's picture as it is stored."""
+    return png_bytes(made.picture, made.parameters, {"cell": cell.id, "schema": "whichlora.picture/1"})
 
 
 def parameters_text(candidate: Candidate, case: EditCase, cell: Cell, size: tuple[int, int]) -> str:

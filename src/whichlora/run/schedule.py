@@ -1,4 +1,4 @@
-"""In which order cells are made: first a glimpse of base beside a LoRA, then one candidate after another."""
+"""In which order cells are made: a glimpse of base beside a LoRA, the control rows, then candidate after candidate."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ def pending_cells(plan: Plan, finished: set[str]) -> list[Cell]:
 
 
 def blocks(plan: Plan, pending: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
-    """Blocks of cells that share a candidate, in plan order, behind a glimpse of one cell each.
+    """Blocks of cells that share a candidate, in plan order, behind a glimpse of one cell each and the control rows.
 
-    The glimpse costs two weight switches and shows the user within seconds whether the run makes sense.
+    The glimpse costs two weight switches and shows the user within seconds whether the run makes sense. Control rows
+    cost next to nothing and let the metrics be believed (or not) early.
     """
     glimpse = _glimpse(plan, pending)
     taken = {cell.id for cell in glimpse}
+    controls = {candidate.name for candidate in plan.candidates if candidate.role == "control"}
     rest = [cell for cell in pending if cell.id not in taken]
-    return [*((cell.candidate, [cell]) for cell in glimpse), *_grouped(rest)]
+    return [
+        *((cell.candidate, [cell]) for cell in glimpse),
+        *_grouped(cell for cell in rest if cell.candidate in controls),
+        *_grouped(cell for cell in rest if cell.candidate not in controls),
+    ]
 
 
 def _glimpse(plan: Plan, pending: Sequence[Cell]) -> list[Cell]:

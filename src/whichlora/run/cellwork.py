@@ -1,0 +1,191 @@
+"""One session at work: encodings kept, the active candidate known, cells made one by one. Stores nothing.
+
+Shared by a run in this process, by a worker process and by a Ray actor, so that all three make the same pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from whichlora.errors import RefusedError
+from whichlora.families.base import Picture, Session
+from whichlora.run.canary import Canary
+from whichlora.run.controls import control_picture
+from whichlora.run.encoding import Encoded, Wanted, encode_into, wanted_encodings
+from whichlora.run.environment import environment
+from whichlora.run.pictures import parameters_text, pixel_hash
+from whichlora.types import Candidate, Cell, EditCase, Plan
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished picture that is not stored yet."""
+
+    picture: Picture
+    """The pixels."""
+    parameters: str
+    """Settings in A1111's text form."""
+    facts: dict[str, Any]
+    """As in `Generation.facts`."""
+    seconds: dict[str, float]
+    """Seconds by stage: 'denoise', 'decode' (control rows have none), 'total'."""
+    peak_memory_bytes: int
+    """As in `Generation`."""
+
+
+class CellWork:
+    """A loaded base with what it has encoded."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._encoded = Encoded()
+        self._released = False
+        self._active: tuple[str, str] | None = None
+        self._plan: Plan | None = None
+        self._picture: Callable[[str], Picture] | None = None
+        self._candidates: dict[str, Candidate] = {}
+        self._cases: dict[str, EditCase] = {}
+
+    # ------------------------------------------------------------------ before the first cell
+
+    def begin(self, plan: Plan, picture: Callable[[str], Picture]) -> None:
+        """Take in a plan (its cells are not read) and the reader of its photographs; encodings that still fit stay."""
+        photographs = {item.id: item.sha256 for item in plan.sources}
+        if self._plan is not None and photographs != {item.id: item.sha256 for item in self._plan.sources}:
+            self._encoded = Encoded()
+        self._plan, self._picture = plan, picture
+        self._candidates = {candidate.name: candidate for candidate in plan.candidates}
+        self._cases = {case.id: case for case in plan.cases}
+        self.forget_active()
+
+    def can_encode(self, cells: Iterable[Cell], canary: Canary | None = None) -> bool:
+        """False when inputs are missing and the encoders are gone for good: the session must be loaded anew."""
+        return not self._released or not self._wanted(cells, canary) or hasattr(self.session, "restore_encoders")
+
+    def encode(self, cells: Iterable[Cell], canary: Canary | None = None) -> Iterator[tuple[int, int]]:
+        """Encode what cells (and the canary) need and is not encoded yet, then release the encoders.
+
+        Yields:
+            (done, total) after every input, so that a worker can tell of its progress.
+        """
+        wanted = self._wanted(cells, canary)
+        if wanted and self._released:
+            restore: Any = getattr(self.session, "restore_encoders", None)
+            assert restore is not None, "ask can_encode first"
+            restore()
+            self._released = False
+        assert self._picture is not None
+        prompts, images = dict(self._encoded.prompts), dict(self._encoded.images)
+        for done in encode_into(prompts, images, wanted, self.session, self._picture):
+            yield done, len(wanted)
+        self._encoded = Encoded(prompts, images)
+        if not self._released:
+            self.session.release_encoders()
+            self._released = True
+
+    def _wanted(self, cells: Iterable[Cell], canary: Canary | None) -> Wanted:
+        assert self._plan is not None, "begin with a plan first"
+        if canary is None:
+            return wanted_encodings(self._plan, cells, self._encoded)
+        candidates = (*self._plan.candidates, canary.candidate)
+        with_canary = replace(self._plan, candidates=candidates)
+        return wanted_encodings(with_canary, (*cells, canary.cell), self._encoded)
+
+    def canary_pixels(self, canary: Canary) -> str:
+        """Make the canary; the hash of its pixels."""
+        self.session.switch(canary.candidate)
+        self.forget_active()
+        picture, _ = self._generate(canary.candidate, self._cases[canary.cell.case], canary.cell.seed)
+        return pixel_hash(picture)
+
+    # ------------------------------------------------------------------ cells
+
+    def forget_active(self) -> None:
+        """Somebody else switched the session: the next cell switches again."""
+        self._active = None
+
+    def activate(self, name: str) -> tuple[str, float]:
+        """Make a candidate active.
+
+        Returns:
+            '' or the reason why its cells must fail, and the seconds that the change of weights took.
+        """
+        candidate = self._candidates[name]
+        if candidate.role == "control":
+            return "", 0.0
+        if self._active is not None and self._active[0] == name:
+            return self._active[1], 0.0
+        started = time.perf_counter()
+        self._active = None
+        problem = _switch(candidate, self.session)
+        self._active = (name, problem)
+        return problem, time.perf_counter() - started
+
+    def prefetch(self, name: str) -> None:
+        """Tell the session which candidate comes next, if it wants to know. Never fails: it is a hint."""
+        hint: Any = getattr(self.session, "prefetch", None)
+        candidate = self._candidates.get(name)
+        if hint is not None and candidate is not None and candidate.role != "control":
+            try:
+                hint(candidate)
+            except Exception:
+                # The switch that follows meets the same trouble and reports it.
+                return
+
+    def make(self, cell: Cell) -> Made:
+        """Make one cell with the active candidate.
+
+        Raises:
+            Exception: Whatever the model raised; the caller decides what becomes of the cell and the session.
+        """
+        plan, picture = self._plan, self._picture
+        assert plan is not None
+        assert picture is not None
+        candidate, case = self._candidates[cell.candidate], self._cases[cell.case]
+        self.session.reset_peak_memory()
+        started = time.perf_counter()
+        if candidate.role == "control":
+            output, seconds = control_picture(candidate, case, plan, self.session, picture), {}
+        else:
+            output, seconds = self._generate(candidate, case, cell.seed)
+        seconds["total"] = time.perf_counter() - started
+        facts: dict[str, Any] = {
+            "height_px": int(output.shape[0]), "width_px": int(output.shape[1]), "pixels": pixel_hash(output),
+            "libraries": dict(plan.libraries), "base": plan.base.id, "options": dict(plan.base.options),
+            "num_inference_steps": candidate.sampler.num_inference_steps,
+            "true_cfg_scale": candidate.sampler.true_cfg_scale, "seed": cell.seed, "device": environment()["device"],
+        }
+        text = parameters_text(candidate, case, cell, (output.shape[0], output.shape[1]))
+        return Made(output, text, facts, seconds, self.session.peak_memory_bytes())
+
+    def _generate(self, candidate: Candidate, case: EditCase, seed: int) -> tuple[Picture, dict[str, float]]:
+        prompt, negative, images = self._encoded.inputs(candidate, case)
+        started = time.perf_counter()
+        latents = self.session.denoise(prompt, negative, images, candidate.sampler, seed)
+        denoised = time.perf_counter()
+        output = self.session.decode(latents)
+        return output, {"denoise": denoised - started, "decode": time.perf_counter() - denoised}
+
+
+def failure_reason(error: BaseException) -> str:
+    """One line for a failed cell."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"
+
+
+def _switch(candidate: Candidate, session: Session) -> str:
+    """Make the candidate active; '' or the reason why its cells must fail."""
+    try:
+        report = session.switch(candidate)
+    except RefusedError as error:
+        return error.reason
+    if report.modules_changed != report.modules_in_files:
+        return (
+            f"only {report.modules_changed} of {report.modules_in_files} modules of the LoRA reached the model, "
+            "so a weaker LoRA would have been measured under its name"
+        )
+    return ""
+

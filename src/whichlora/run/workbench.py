@@ -1,0 +1,164 @@
+"""What a worker does with commands: load, check a LoRA, encode, make cells. The same in a process and in a Ray actor.
+
+Commands ('do') and their replies ('is'), which bear the command's 'job' number:
+
+    load                            → loaded
+    admit {row}                     → began (the base alone works), admitted {report, reason}
+    prepare {plan, cells, canary}   → step {done, total}*, canary {pixels, environment}, ready   or: stale
+    cell {cell}                     → began, computed {switch_s}, then `Picture` (made) or failed {reason}
+    prefetch {candidate}            → nothing
+
+A reply 'broken' {reason} means that this session can no longer be trusted (CUDA error, out of memory, anything that
+nobody foresaw): the worker is to be ended. A reply 'error' carries an error of the user's that stops the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whichlora import registry
+from whichlora.errors import MachineError, RefusedError, UserError, WhichloraError
+from whichlora.findings import build
+from whichlora.run.admit import AdmitReport, admit_all, noise_floor
+from whichlora.run.canary import Canary
+from whichlora.run.cellwork import CellWork, Made, failure_reason
+from whichlora.run.environment import environment
+from whichlora.run.pictures import photograph_reader, picture_bytes
+from whichlora.run.wire import Head
+from whichlora.types import BaseModel, Candidate, Cell, Plan
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A made cell whose PNG is not written yet: whoever carries it decides when."""
+
+    cell: Cell
+    """The cell."""
+    made: Made
+    """The picture."""
+    job: int | None = None
+    """Number that came with the command."""
+
+    def message(self) -> tuple[Head, bytes]:
+        """The reply 'made' and the PNG's bytes."""
+        started = time.perf_counter()
+        data = picture_bytes(self.made, self.cell)
+        seconds = dict(self.made.seconds)
+        seconds["png"] = time.perf_counter() - started
+        seconds["total"] += seconds["png"]
+        return {
+            "is": "made", "job": self.job, "cell": self.cell.id, "seconds": seconds, "facts": self.made.facts,
+            "peak_memory_bytes": self.made.peak_memory_bytes,
+        }, data
+
+
+Reply = Head | Picture
+
+
+class Workbench:
+    """A worker's state: everything in it can be rebuilt from the constructor and a 'prepare' command."""
+
+    def __init__(self, base: BaseModel, device: str, folder: Path) -> None:
+        self._base, self._device, self._folder = base, device, folder
+        self._work: CellWork | None = None
+        self._canaries: dict[str, str] = {}
+        self._floor: float | None = None
+
+    def handle(self, command: Mapping[str, Any]) -> Iterator[Reply]:
+        """Do what a command says; never raises anything but KeyboardInterrupt and SystemExit."""
+        job = command.get("job")
+        try:
+            for reply in getattr(self, f"_{command['do']}")(command):
+                yield replace(reply, job=job) if isinstance(reply, Picture) else {**reply, "job": job}
+        except (UserError, RefusedError) as error:
+            yield {"is": "error", "type": type(error).__name__, "message": error.message, "fix": error.fix, "job": job}
+        except WhichloraError as error:
+            yield {"is": "broken", "reason": str(error)}
+        except Exception as error:
+            yield {"is": "broken", "reason": failure_reason(error)}
+
+    def _load(self, command: Mapping[str, Any]) -> Iterator[Reply]:
+        family = registry.load("families", self._base.family)
+        self._work = CellWork(family.load(self._base, self._device))
+        yield {"is": "loaded"}
+
+    def _admit(self, command: Mapping[str, Any]) -> Iterator[Reply]:
+        work = self._ready_work()
+        reports: list[AdmitReport] = []
+        row = build(Candidate, command["row"])
+        work.forget_active()
+        if self._floor is None:
+            self._floor = noise_floor(work.session, row)
+        # The base alone works here: if the worker ends from now on, the file is to blame.
+        yield {"is": "began"}
+        _, refused = admit_all(work.session, [row], reports.append, self._floor)
+        yield {
+            "is": "admitted", "report": asdict(reports[0]) if reports else None,
+            "reason": refused[0]["reason"] if refused else "",
+        }
+
+    def _prepare(self, command: Mapping[str, Any]) -> Iterator[Reply]:
+        work = self._ready_work()
+        plan = build(Plan, command["plan"])
+        _see_files(plan, self._folder)
+        cells = [Cell(*row) for row in command["cells"]]
+        canary = build(Canary, command["canary"]) if command.get("canary") else None
+        work.begin(plan, photograph_reader(plan, self._folder))
+        if not work.can_encode(cells, canary):
+            yield {"is": "stale"}
+            return
+        for done, total in work.encode(cells, canary):
+            yield {"is": "step", "done": done, "total": total}
+        if canary is not None:
+            key = canary.cell.id
+            self._canaries[key] = self._canaries.get(key) or work.canary_pixels(canary)
+            yield {"is": "canary", "key": key, "pixels": self._canaries[key], "environment": environment()}
+        yield {"is": "ready"}
+
+    def _cell(self, command: Mapping[str, Any]) -> Iterator[Reply]:
+        work = self._ready_work()
+        cell = Cell(*command["cell"])
+        yield {"is": "began", "cell": cell.id}
+        problem, switch_s = work.activate(cell.candidate)
+        if problem:
+            yield {"is": "failed", "cell": cell.id, "reason": problem}
+            return
+        try:
+            made = work.make(cell)
+        except (UserError, RefusedError) as error:
+            # Understood and without consequence for the session: trying again would end the same way.
+            yield {"is": "failed", "cell": cell.id, "reason": failure_reason(error)}
+            return
+        yield {"is": "computed", "cell": cell.id, "switch_s": switch_s}
+        yield Picture(cell, made)
+
+    def _prefetch(self, command: Mapping[str, Any]) -> Iterator[Reply]:
+        self._ready_work().prefetch(command["candidate"])
+        yield from ()
+
+    def _ready_work(self) -> CellWork:
+        if self._work is None:
+            raise MachineError("A worker was asked to work before it had loaded the base.")
+        return self._work
+
+
+def _see_files(plan: Plan, folder: Path) -> None:
+    """Make sure that this machine sees the project and the LoRAs, so that no cell fails for a missing disk.
+
+    Raises:
+        MachineError: It does not.
+    """
+    uses = [use for row in plan.candidates for use in (*row.adapters, *row.sampler.adapters)]
+    paths = [*(folder / item.path for item in plan.sources), *(Path(use.path) for use in uses)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        import platform
+
+        raise MachineError(
+            f"The machine '{platform.node()}' does not see '{missing[0]}'.",
+            fix="Put project, LoRAs and base on a disk that every machine sees under the same path.",
+        )

@@ -1,0 +1,81 @@
+"""Messages survive whole or not at all; the canary tells a damaged device from another one."""
+
+import io
+import struct
+from dataclasses import replace
+
+import pytest
+
+from whichlora.errors import MachineError
+from whichlora.run.canary import choose_canary, compare
+from whichlora.run.wire import read_message, write_message
+from whichlora.types import AdapterUse, BaseModel, Candidate, Cell, EditCase, Plan, SamplerProfile, SourceImage
+
+
+def test_messages_come_back_as_they_were_sent():
+    stream = io.BytesIO()
+    write_message(stream, {"is": "made", "text": "镜头\n"}, b"\x00\xff" * 1000)
+    write_message(stream, {"is": "ready"})
+    stream.seek(0)
+    assert read_message(stream) == ({"is": "made", "text": "镜头\n"}, b"\x00\xff" * 1000)
+    assert read_message(stream) == ({"is": "ready"}, b"")
+    assert read_message(stream) is None
+
+
+def test_half_a_message_is_none_at_all():
+    stream = io.BytesIO()
+    write_message(stream, {"is": "made"}, b"picture")
+    whole = stream.getvalue()
+    for length in range(len(whole)):
+        assert read_message(io.BytesIO(whole[:length])) is None
+
+
+@pytest.mark.parametrize("data", [b"Downloading shards: 100%\n", struct.pack(">II", 3, 0) + b"abc",
+                                  struct.pack(">II", 2, 0) + b"[]"])
+def test_what_is_no_message_is_refused(data):
+    with pytest.raises(MachineError, match="no message"):
+        read_message(io.BytesIO(data))
+
+
+def plan():
+    sampler = SamplerProfile("default", 40, 4.0)
+    base = Candidate("base", sampler=replace(sampler, adapters=(AdapterUse("s", "s", "0" * 64),)), role="base")
+    photo = SourceImage("p", "refs/p.png", "1" * 64, 8, 8)
+    case = EditCase("p/e", "p", "e", "camera", "turn", {})
+    cells = (Cell("x", "a", case.id, 1), Cell("y", "base", case.id, 1))
+    return Plan("t", BaseModel("m", "painter", "", "f"), (base, Candidate("a", sampler=sampler)), (photo,), (), (),
+                (case,), cells, (), "other", (), 0.7, {"torch": "2"})
+
+
+def test_the_canary_is_the_base_without_any_adapter_in_a_few_steps():
+    canary = choose_canary(plan())
+    assert canary.candidate.sampler.num_inference_steps == 4
+    assert not canary.candidate.sampler.adapters
+    assert canary.cell.case == "p/e"
+    other = replace(plan(), libraries={"torch": "3"})
+    assert choose_canary(other).cell.id != canary.cell.id
+    more_rows = replace(plan(), candidates=(*plan().candidates, Candidate("b")))
+    assert choose_canary(more_rows).cell.id == canary.cell.id
+    assert choose_canary(replace(plan(), cells=())) is None
+
+
+HERE, THERE = {"device": "H100", "driver": "12"}, {"device": "H100", "driver": "13"}
+
+
+def test_the_same_device_must_agree_and_another_is_said():
+    document, note = compare(None, "k", HERE, "aa")
+    assert (len(document["entries"]), note) == (1, "")
+    assert compare(document, "k", HERE, "aa") == (document, "")
+    with pytest.raises(MachineError, match="came out differently on H100"):
+        compare(document, "k", HERE, "bb")
+    same, note = compare(document, "k", THERE, "aa")
+    assert "driver 12 → 13" in note
+    assert "same here" in note
+    assert compare(same, "k", THERE, "aa") == (same, "")
+    different, note = compare(document, "k", THERE, "bb")
+    assert "differently here" in note
+    # What another device made says nothing against this one.
+    assert compare(different, "k", HERE, "aa")[1] == ""
+    with pytest.raises(MachineError):
+        compare(different, "k", THERE, "aa")
+    assert compare(document, "other inputs", HERE, "bb")[1] == ""
