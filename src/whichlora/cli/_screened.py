@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from whichlora.cli._budget import Settled, Wish, cut, settle
+from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, library_versions, make_plan
 from whichlora.plan.budget import DOCUMENT as DESIGN
@@ -26,11 +27,12 @@ MakeCells = Callable[[Plan, Collection[str] | None], object]
 
 
 def settle_here(
-    project: Project, store: Store, maker: Maker, base: BaseModel, rows: Sequence[Candidate], wish: Wish
+    project: Project, store: Store, maker: Maker, base: BaseModel, rows: Sequence[Candidate], wish: Wish | None
 ) -> Settled:
     """`settle`, after making a few base pictures where a budget is named and the pace is not known yet."""
     from whichlora.errors import UserError
 
+    wish = wish or Wish()
     device = str(base.options.get("device", "cpu"))
     try:
         settled = settle(project, base, rows, device, wish)
@@ -50,7 +52,7 @@ def settle_here(
 
 def measure(
     plan: Plan, store: Store, design: Design, make: MakeCells, score: Callable[[Plan], object],
-    say: Callable[[str], object] = lambda _: None,
+    page: LivePage | None = None,
 ) -> Screening:
     """Make the pictures that the design asks for.
 
@@ -60,7 +62,7 @@ def measure(
         design: What was chosen.
         make: Makes cells that are missing.
         score: Scores what is made and not scored.
-        say: Told what goes on, for the live page.
+        page: The live page, if one is wanted.
     """
     from whichlora.run.rounds import run_rounds
 
@@ -76,7 +78,8 @@ def measure(
     def seen(state: Screening, sentence: str) -> None:
         store.add_document(DOCUMENT, screening_to_json(state))
         progress_console.print(sentence.replace("[", "\\["))
-        say(sentence)
+        if page:
+            page.say(sentence)
 
     def make_and_score(cells: Collection[str]) -> None:
         make(plan, cells)
@@ -84,6 +87,9 @@ def measure(
 
     state = run_rounds(plan, rounds, make_and_score, lambda cells: answers(plan, store, cells), seen)
     store.add_document(DOCUMENT, screening_to_json(state))
+    if page:
+        page.say("")
+        page.finish()
     return state
 
 

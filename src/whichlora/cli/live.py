@@ -29,10 +29,13 @@ class LivePage:
         self._pairs: list[dict[str, Any]] = []
         self._started = self._written = time.monotonic()
         self._failed = 0
+        self._round = ""
         self._page = write_live_page(self.folder)
 
     def begin(self, plan: Plan) -> None:
         """Take in the plan, so that cases can be shown with their source and instruction."""
+        if self._round and self._plan is not None:
+            return
         self._plan = plan
         self._cases = {case.id: case for case in plan.cases}
         self._sources = {item.id: self._root / item.path for item in plan.sources}
@@ -44,7 +47,8 @@ class LivePage:
         self._failed += event.kind == "failure"
         fresh = event.kind == "cell" and event.image is not None and self._pair(event)
         if (fresh and len(self._pairs) == 1) or time.monotonic() - self._written > _EVERY_S:
-            stage = "Encoding photographs and instructions" if event.kind == "encode" else "Making pictures"
+            making = ", ".join(filter(None, ("Making pictures", self._round)))
+            stage = "Encoding photographs and instructions" if event.kind == "encode" else making
             self._write(stage, event.done, event.total, event.eta_s)
         if self._show and self._pairs:
             import webbrowser
@@ -52,8 +56,16 @@ class LivePage:
             self._show = False
             webbrowser.open(self._page.resolve().as_uri())
 
+    def say(self, sentence: str) -> None:
+        """What a screened run is at, such as 'round 2 of 3: 6 candidates left'; '' when no round follows."""
+        self._round = sentence
+        if sentence and self._plan is not None:
+            self._write(sentence.capitalize(), 0, 0, None)
+
     def finish(self) -> None:
-        """Say on the page that all pictures are made."""
+        """Say on the page that all pictures are made, unless another round follows."""
+        if self._round:
+            return
         total = len(self._plan.cells) if self._plan else 0
         self._write("All pictures are made", total, total, 0.0, finished=True)
 

@@ -47,6 +47,9 @@ def _whole(findings: Findings, width: int) -> Group:
     hidden = len(findings.candidates) - SHOWN
     if hidden > 0:
         parts.append(Text(f"{count(hidden, 'more row')} in the report.", "dim"))
+    out = sum(row.screened_out is not None for row in findings.candidates)
+    if out:
+        parts.append(Text(f"{count(out, 'candidate')} screened out on the way (out): fewer pictures, not failed.", "dim"))
     if findings.refused:
         parts.append(Text(f"{count(len(findings.refused), 'file')} refused; the report says why.", "dim"))
     if chosen.next_step:
@@ -96,8 +99,10 @@ def _rows(findings: Findings) -> list[CandidateFacts]:
 def _name(row: CandidateFacts, findings: Findings, room: int) -> Text:
     mark = "→ " if row.name == findings.recommendation.candidate else "  "
     style = "bold" if mark.strip() else "dim" if row.role == "control" else ""
-    text = Text(mark + clean(row.name).replace("\n", " "), style)
-    text.truncate(room, overflow="ellipsis")
+    text = Text(mark + clean(row.name).replace("\n", " "), style if row.screened_out is None else "dim")
+    left = "" if row.screened_out is None else " (out)"
+    text.truncate(room - len(left), overflow="ellipsis")
+    text.append(left)
     return text
 
 

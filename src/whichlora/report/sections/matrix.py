@@ -9,7 +9,7 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
-from whichlora.report.words import NOT_MEASURED, STATE_MARKS, STATE_WORDS, gib, interval, percent, seconds
+from whichlora.report.words import NOT_MEASURED, STATE_MARKS, STATE_WORDS, count, gib, interval, percent, seconds
 
 TEMPLATE = """
 <div class="scroll" tabindex="0" role="region" aria-label="Comparison matrix, scrolls sideways">
@@ -31,6 +31,8 @@ capability. Base first, then candidates from most to least consistent. Target: {
 <button type="button" data-candidate="{{ place(row.name) }}"><bdi title="{{ row.name }}">
 {{- row.name|shorten(60) }}</bdi></button>
 {% if row.name in page.recommended %}<span class="tag">{{ word }}</span>
+{% elif row.screened_out is not none %}<span class="tag plain">screened out after {{ row.screened_out }}
+{{ 'picture' if row.screened_out == 1 else 'pictures' }}</span>
 {% elif row.role != 'candidate' %}<span class="tag plain">{{ 'no LoRA' if row.role == 'base' else 'control' }}</span>
 {% endif %}
 </th>
@@ -125,6 +127,8 @@ def _row(page: Page, row: CandidateFacts, has_truth: bool) -> list[str]:
     name = marks.text(row.name)
     name = f"**{name}**" if row.name in page.recommended else name
     role = {"base": " (no LoRA)", "control": " (control)"}.get(row.role, "")
+    if row.screened_out is not None:
+        role = f" (screened out after {count(row.screened_out, 'picture')})"
     cells = [name + role, _short(row.ccr)]
     cells += [capability_words(row.capabilities.get(capability)) for capability in page.capabilities]
     cells += [_cost(seconds(row.seconds_per_image), row.budget.get("time")),
