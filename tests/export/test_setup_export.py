@@ -35,7 +35,8 @@ def made(tmp_path_factory):
                        prefix="diffusion_model.")
     lightning = tiny.save_lora(root / "fast.safetensors", tiny.lora_tensors(3))
     fast = replace(tiny.SAMPLER, name="fast", num_inference_steps=4, true_cfg_scale=1.0,
-                   adapters=(tiny.use(lightning),), scheduler={"base_shift": 1.0986, "max_shift": 1.0986, "shift_terminal": None})
+                   adapters=(tiny.use(lightning),),
+                   scheduler={"base_shift": 1.0986, "max_shift": 1.0986, "shift_terminal": None})
     rows = (
         Candidate("two of them", (tiny.use(a, 0.8), tiny.use(b, -0.5)), sampler=tiny.SAMPLER, trigger="<sks> {0}",
                   licence="mit"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,12 +25,18 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run, score, decide and report."""
+    from whichlora.cli._repeat import repetition, require_material
     from whichlora.cli.project import choose_device, open_project
 
+    bundle = require_material(folder)
     project = open_project(folder)
     outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {folder}",
                     show_live=open_page)
-    finish(outcome, "whichlora.evaluate/1", json=json, open_page=open_page)
+    repeated = repetition(folder, bundle, outcome.plan) if bundle is not None else None
+    finish(outcome, "whichlora.evaluate/1", json=json, open_page=open_page,
+           extra={"repetition": repeated.document} if repeated is not None else {})
+    if repeated is not None and not json:
+        answer_console.print(repeated.sentence, markup=False)
     if fail_under is not None:
         rates = [row.ccr.value for row in outcome.findings.candidates if row.role != "control"]
         best = max((rate for rate in rates if rate is not None), default=0.0)
@@ -55,13 +62,13 @@ def chain(project, device: str, *, markdown: Path | None, command: str, show_liv
         return Outcome(plan, findings, index, markdown, cell_counts(store, plan))
 
 
-def finish(outcome, schema: str, *, json: bool, open_page: bool) -> None:  # noqa: ANN001
-    """Print the outcome for a person or a script, and open the report when asked."""
+def finish(outcome, schema: str, *, json: bool, open_page: bool, extra: Mapping[str, Any] | None = None) -> None:  # noqa: ANN001
+    """Print the outcome for a person or a script, and open the report when asked; `extra` joins the JSON document."""
     from whichlora.cli.stages import verdict_document
     from whichlora.report.terminal import render_terminal
 
     if json:
-        emit_json(schema, verdict_document(outcome.findings, outcome.cells, outcome.report))
+        emit_json(schema, {**verdict_document(outcome.findings, outcome.cells, outcome.report), **(extra or {})})
     else:
         answer_console.print(render_terminal(outcome.findings))
         answer_console.print(f"Report: {outcome.report}")

@@ -42,6 +42,12 @@ class Repetition:
     """What is different here, in sentences; empty when every cell has the same identity."""
 
     @property
+    def document(self) -> dict[str, Any]:
+        """Plain data for scripts."""
+        return {"expected": self.expected, "same_cells": self.same_cells, "same_pixels": self.same_pixels,
+                "different": list(self.different), "why": list(self.why)}
+
+    @property
     def sentence(self) -> str:
         """One sentence for people."""
         cells = f"{self.same_cells} of {self.expected} cells have the same identity"

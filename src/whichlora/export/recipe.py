@@ -22,6 +22,8 @@ AXIS_OF: Mapping[str, str] = {
 """Capability → the survey's axis that concerns it; keeping the character ('identity') concerns every capability."""
 _ENOUGH = 4
 """Relevance from which a LoRA is one to learn from."""
+_FEWEST_RATES = 3
+"""Learning rates that must be stated before they outweigh the trainer's own example."""
 STEPS_A_PAIR = 60
 """Assumed: how often a training sees each pair, when nobody's steps are known for so small a set."""
 FEWEST_STEPS, MOST_STEPS = 500, 3000
@@ -66,9 +68,12 @@ def learn(capabilities: Collection[str], pairs: int, entries: Iterable[SurveyEnt
         f"assumed: {STEPS_A_PAIR} times {pairs} pairs, within {FEWEST_STEPS} to {MOST_STEPS}; surveyed: "
         f"{_shown(stated) if stated else 'nobody says'}"
     )
-    rate_why = f"surveyed: {_shown(rates)}" if rates else "the trainer's own example; no surveyed LoRA states one"
+    rate_why = f"surveyed: {_shown(rates)}" if rates else "no surveyed LoRA states one"
+    if len(rates) < _FEWEST_RATES:
+        rate_why = f"the trainer's own example; {rate_why}"
+    learning_rate = float(median(value for _, value in rates)) if len(rates) >= _FEWEST_RATES else None
     return Recipe(
-        rank, rank_why, steps, steps_why, float(median(value for _, value in rates)) if rates else None, rate_why,
+        rank, rank_why, steps, steps_why, learning_rate, rate_why,
         tuple(_example(entry) for entry in peers if entry.training.known())[:8],
     )
 
