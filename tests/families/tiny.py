@@ -88,9 +88,9 @@ def text_encoder(words: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
     return Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.float32)
 
 
-def transformer(zero_cond_t: bool = False) -> QwenImageTransformer2DModel:
+def transformer(zero_cond_t: bool = False, layers: int = LAYERS) -> QwenImageTransformer2DModel:
     model = QwenImageTransformer2DModel(
-        patch_size=2, in_channels=64, out_channels=16, num_layers=LAYERS, attention_head_dim=16,
+        patch_size=2, in_channels=64, out_channels=16, num_layers=layers, attention_head_dim=16,
         num_attention_heads=WIDTH // 16, joint_attention_dim=TEXT_WIDTH, axes_dims_rope=(4, 6, 6),
         zero_cond_t=zero_cond_t,
     )
@@ -108,7 +108,9 @@ def vae() -> AutoencoderKLQwenImage:
     )
 
 
-def build(folder: Path, *, zero_cond_t: bool = False, dtype: torch.dtype = torch.float32) -> Path:
+def build(
+    folder: Path, *, zero_cond_t: bool = False, dtype: torch.dtype = torch.float32, layers: int = LAYERS
+) -> Path:
     """Save a whole base; `pipeline(folder)` loads it with the stock class."""
     torch.manual_seed(20509)
     words = tokenizer()
@@ -122,7 +124,7 @@ def build(folder: Path, *, zero_cond_t: bool = False, dtype: torch.dtype = torch
     )
     QwenImageEditPlusPipeline(
         scheduler=scheduler, vae=vae(), text_encoder=text_encoder(words), tokenizer=words, processor=processor,
-        transformer=transformer(zero_cond_t),
+        transformer=transformer(zero_cond_t, layers),
     ).to(dtype).save_pretrained(folder)
     return folder
 

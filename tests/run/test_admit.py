@@ -12,6 +12,7 @@ from families import tiny
 from families.tiny import candidate, open_session, use
 from whichlora.errors import MachineError, RefusedError
 from whichlora.families._qwen import adapters
+from whichlora.families._qwen.patches import Change
 from whichlora.run.admit import _rounded, admit, admit_all, noise_floor
 from whichlora.types import Candidate
 
@@ -49,9 +50,11 @@ def sabotage(monkeypatch, damage):
     """Let `damage` change one module's ΔW inside the product, as a faulty loader would."""
     stock = adapters._change
 
-    def faulty(module, base):
-        delta = stock(module, base)
-        return damage(delta) if module.name == "transformer_blocks.1.attn.to_q" else delta
+    def faulty(strength, module, ahead, base):
+        change = stock(strength, module, ahead, base)
+        if module.name != "transformer_blocks.1.attn.to_q":
+            return change
+        return Change(1.0, full=damage(change.rows(0, base.shape[0])))
 
     monkeypatch.setattr(adapters, "_change", faulty)
 

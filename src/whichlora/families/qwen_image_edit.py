@@ -13,12 +13,8 @@ from typing import Any
 
 from whichlora.errors import MachineError, UserError
 from whichlora.families._qwen.identity import fingerprint_places
-from whichlora.families._qwen.places import find_places, read_json, weight_bytes
+from whichlora.families._qwen.places import HINTS, find_places, read_hints, weight_bytes
 from whichlora.types import AdapterUse, BaseModel, SamplerProfile
-
-HINTS = "whichlora.json"
-"""Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}}."""
-
 
 SMALL_BYTES = 200_000_000
 """Weights below this are computed by one thread on a CPU."""
@@ -30,6 +26,8 @@ class QwenImageEdit:
     name = "qwen_image_edit"
     library_names = ("torch", "diffusers", "transformers")
     """Packages that compute pictures; their versions are part of every cell's identity."""
+    memory_profiles = ("bf16", "bf16-streamed", "fp8", "gguf-q8", "nf4")
+    """Ways to hold the 20 B model that this version can run (see `machine/memory.py` for what each needs)."""
 
     def identify(self, location: str, options: Mapping[str, Any]) -> BaseModel:
         """Recognise a base on disk.
@@ -37,8 +35,9 @@ class QwenImageEdit:
         Args:
             location: Diffusers folder, or Hub id in the local Hugging Face cache.
             options: 'dtype' ('auto': fp32 on a CPU, bf16 on a GPU), 'text_positions' ('true' or 'stock'),
-                'one_frame_vae'; these change pictures and stay in the base's options. 'transformer_file' and
-                'revision' say where weights lie; the fingerprint of the weights stands for them.
+                'one_frame_vae', 'profile' ('fp8' or 'nf4') and the near-lossless speed-ups of `_qwen/shortcuts.py`;
+                these change pictures and stay in the base's options. 'transformer_file' and 'revision' say where
+                weights lie; the fingerprint of the weights stands for them.
 
         Raises:
             UserError: A part is missing, is a pickle, or belongs to another model.
@@ -47,7 +46,7 @@ class QwenImageEdit:
 
         chosen = check_options(options)
         places = find_places(location, options.get("transformer_file"), options.get("revision"))
-        hints = self._hints(str(places.folder))
+        hints = read_hints(places.folder)
         return BaseModel(
             id=str(hints.get("id", places.id)), family=self.name, location=places.location,
             fingerprint=fingerprint_places(places), options=chosen,
@@ -59,7 +58,7 @@ class QwenImageEdit:
         Raises:
             UserError: The hints name a setting that a sampler does not have.
         """
-        settings = dict(self._hints(base.location.partition("::")[0]).get("sampler", {}))
+        settings = dict(read_hints(Path(base.location.partition("::")[0])).get("sampler", {}))
         try:
             return SamplerProfile(**settings)
         except TypeError as error:
@@ -98,6 +97,7 @@ class QwenImageEdit:
         import torch
 
         from whichlora.families._qwen.loading import Parts
+        from whichlora.families._qwen.profiles import from_environment
         from whichlora.families._qwen.session import QwenSession
 
         kind = device.partition(":")[0]
@@ -113,10 +113,14 @@ class QwenImageEdit:
             # The products of a tiny model are so small that threads spend their time waiting for one another; on a
             # busy machine two of them are ten times slower than one.
             torch.set_num_threads(1)
+        settings = from_environment(base.options)
+        if kind == "cuda" and settings.vram_bytes is not None:
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, settings.vram_bytes / total), device)
         wanted = base.options.get("dtype", "auto")
         if wanted == "auto":
-            wanted = "float32" if kind == "cpu" else "bfloat16"
-        return QwenSession(base, Parts(places, device, getattr(torch, wanted)), versions)
+            wanted = "float32" if kind == "cpu" and settings.profile == "exact" else "bfloat16"
+        return QwenSession(base, Parts(places, device, getattr(torch, wanted)), versions, settings)
 
     def _versions(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -127,11 +131,6 @@ class QwenImageEdit:
                 raise MachineError(f"The library {library} is not installed.",
                                    fix="Install it with: pip install 'whichlora[run]'") from error
         return found
-
-    @staticmethod
-    def _hints(folder: str) -> dict[str, Any]:
-        path = Path(folder) / HINTS
-        return read_json(path, "hints about the base") if path.is_file() else {}
 
 
 PLUGIN = QwenImageEdit()

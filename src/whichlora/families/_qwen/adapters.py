@@ -9,7 +9,7 @@ A quantised weight (GGUF) cannot be added to without requantising it, so its cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from whichlora.errors import RefusedError
 from whichlora.families._qwen.branches import Branches, dequantised, is_quantised
 from whichlora.families._qwen.files import shape_of
+from whichlora.families._qwen.prefetch import Factors, Prefetcher
 from whichlora.lora.delta import CanonicalLora, CanonicalModule, load_canonical
 from whichlora.types import AdapterUse
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_RESERVE_BYTES = 8 << 30
-"""Device memory left free for activations when pristine copies are kept on the device."""
+    from whichlora.families._qwen.patches import Change, Tally
+    from whichlora.families._qwen.weights import Store
+
+_Part = tuple[AdapterUse, CanonicalModule, Factors | None]
+"""One change: who wants it, where it is read, and its factors if they were read ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +51,30 @@ class Applied:
 
 
 class Switcher:
-    """Holds the pristine copies and makes one set of adapters active at a time."""
+    """Makes one set of adapters active at a time in the weights of a store."""
 
-    def __init__(self, parts: Any) -> None:
+    def __init__(self, parts: Any, store: Store) -> None:
         self._parts = parts
+        self._store = store
         self._shape = shape_of(parts.places.location)
-        self._parameters: dict[str, Any] = dict(parts.transformer.named_parameters())
-        self._pristine: dict[str, Tensor] = {}
         self._active: set[str] = set()
         self._branches = Branches(parts.transformer)
         self._hashes: dict[tuple[str, int, int], str] = {}
+        self._ahead = Prefetcher(self.load, pin=store.device.type == "cuda")
+        self._known = frozenset(store.names)
 
     @property
     def kind(self) -> str:
         """'float32', 'bfloat16' or 'float16'; 'quantised' when the blocks' weights are."""
-        if any(is_quantised(weight) for weight in self._parameters.values()):
+        if any(is_quantised(weight) for weight in self._parts.transformer.parameters()):
             return "quantised"
         return str(self._parts.dtype).removeprefix("torch.")
 
     # ------------------------------------------------------------------ activate
+
+    def prefetch(self, uses: tuple[AdapterUse, ...]) -> None:
+        """Read adapters that will be wanted next, in the background; a file that cannot be read is refused later."""
+        self._ahead.start(uses)
 
     def activate(self, uses: tuple[AdapterUse, ...]) -> Applied:
         """Make exactly these adapters active.
@@ -75,21 +84,31 @@ class Switcher:
         """
         import torch
 
+        from whichlora.families._qwen.patches import Tally
+
         if torch.get_float32_matmul_precision() != "highest":
             torch.set_float32_matmul_precision("highest")
         self._branches.clear()
+        self._store.begin()
+        tally, written = Tally(), set[str]()
         try:
-            with ExitStack() as files, torch.no_grad():
-                changes = self._collect([(use, files.enter_context(self.load(use))) for use in uses])
+            # Stores keep what is made here: tensors of inference mode could not be written to later.
+            with ExitStack() as files, torch.inference_mode(False), torch.no_grad():
+                opened = [(use, files.enter_context(self.load(use)), self._ahead.take(use)) for use in uses]
+                changes = self._collect(opened)
                 self._restore(self._active - set(changes))
-                tally = _Tally()
                 for name, parts in changes.items():
-                    self._apply(name, parts, tally)
+                    if self._apply(name, parts, tally):
+                        written.add(name)
+                self._refuse_infinite(tally)
+                self._store.settle()
         except BaseException:
             self._branches.clear()
-            self._restore(set(self._active))
+            with torch.inference_mode(False):
+                self._restore(set(self._active))
+                self._store.settle()
             raise
-        return tally.result()
+        return _applied(tally, written)
 
     def load(self, use: AdapterUse) -> CanonicalLora:
         """Open an adapter's file in canonical form, after making sure that it is the file that was planned.
@@ -111,68 +130,47 @@ class Switcher:
         return load_canonical(path, self._shape)
 
     def _collect(
-        self, opened: Iterable[tuple[AdapterUse, CanonicalLora]]
-    ) -> dict[str, list[tuple[AdapterUse, CanonicalModule]]]:
+        self, opened: Iterable[tuple[AdapterUse, CanonicalLora, Mapping[str, Factors]]]
+    ) -> dict[str, list[_Part]]:
         """Changes by parameter name, in the order of the adapters."""
-        changes: dict[str, list[tuple[AdapterUse, CanonicalModule]]] = {}
-        for use, lora in opened:
+        changes: dict[str, list[_Part]] = {}
+        for use, lora, ahead in opened:
             for module in lora:
                 name = f"{module.name}.{module.parameter}"
-                if name not in self._parameters:
+                if name not in self._known:
                     raise RefusedError(f"The model has no parameter '{name}', which the LoRA '{use.name}' adapts.")
-                changes.setdefault(name, []).append((use, module))
+                changes.setdefault(name, []).append((use, module, ahead.get(name)))
         return changes
 
-    def _apply(self, name: str, parts: list[tuple[AdapterUse, CanonicalModule]], tally: _Tally) -> None:
-        """Write pristine + Σ changes into a working weight, or hang the changes beside a quantised one."""
-        import torch
+    def _apply(self, name: str, parts: list[_Part], tally: Tally) -> bool:
+        """Make pristine + Σ changes the working weight, or hang the changes beside a quantised one."""
+        from whichlora.families._qwen.patches import merge
 
-        weight = self._parameters[name]
-        base = self._base(name)
+        weight = self._store.base(name)
         if is_quantised(weight):
-            self._branches.add(name, [(use.weight, module) for use, module in parts], base, self._parts.dtype)
-            deltas = self._branches.deltas(name)
-            for delta in deltas:
-                tally.add(base, delta, base + delta, torch.ones((), dtype=torch.bool))
-            return
+            return self._apply_beside(name, parts, dequantised(weight), tally)
         self._active.add(name)
-        deltas = [_change(module, base) * use.weight for use, module in parts]
-        total = deltas[0] if len(deltas) == 1 else torch.stack(deltas).sum(0)
-        wanted = (base + total).to(weight.dtype)
-        weight.copy_(wanted)
-        written = torch.equal(weight, wanted)
-        for delta in deltas:
-            tally.add(base, delta, None, torch.tensor(written))
-        tally.add_rounding(total, weight.float() - base)
-        if not bool(torch.isfinite(wanted).all()):
-            raise RefusedError(f"With it the weight '{name}' is not finite in {self.kind}.",
-                               fix="Lower its adapter weight.")
+        patch = tuple(_change(use.weight, module, ahead, weight) for use, module, ahead in parts)
+        wanted = merge(weight, patch, count=(tally, name))
+        return self._store.put(name, wanted, patch)
 
-    def _base(self, name: str) -> Tensor:
-        """Pristine values of a parameter in fp32 on the device; keeps a copy before the first change."""
-        weight = self._parameters[name]
-        if is_quantised(weight):
-            return dequantised(weight)
-        if name not in self._pristine:
-            self._pristine[name] = self._kept(weight)
-        return self._pristine[name].to(weight.device).float()
+    def _apply_beside(self, name: str, parts: list[_Part], base: Tensor, tally: Tally) -> bool:
+        self._branches.add(name, [(use.weight, module) for use, module, _ in parts], base, self._parts.dtype)
+        deltas = self._branches.deltas(name)
+        tally.add(name, base, deltas, base + sum(deltas))
+        return True
 
-    def _kept(self, weight: Any) -> Tensor:
-        """A copy of a weight, on its device while memory lasts, else in host memory."""
+    def _refuse_infinite(self, tally: Tally) -> None:
         import torch
 
-        if weight.is_cuda:
-            free, _ = torch.cuda.mem_get_info(weight.device)
-            if free < _RESERVE_BYTES + weight.numel() * weight.element_size():
-                return weight.detach().cpu().clone()
-        return weight.detach().clone()
+        if not tally.finite or bool(torch.stack(list(tally.finite.values())).min() > 0):
+            return
+        name = next(name for name, finite in tally.finite.items() if not float(finite) > 0)
+        raise RefusedError(f"With it the weight '{name}' is not finite in {self.kind}.",
+                           fix="Lower its adapter weight.")
 
     def _restore(self, names: set[str]) -> None:
-        import torch
-
-        with torch.no_grad():
-            for name in names:
-                self._parameters[name].copy_(self._pristine[name])
+        self._store.restore(names)
         self._active -= names
 
     # ------------------------------------------------------------------ what the load gate asks
@@ -181,20 +179,20 @@ class Switcher:
         """Labels of parameters that differ from the base now."""
         import torch
 
-        changed = [name for name in self._active if not torch.equal(
-            self._parameters[name], self._pristine[name].to(self._parameters[name].device))]
+        changed = [
+            name for name in self._active if not torch.equal(self._store.working(name), self._store.base(name))
+        ]
         return tuple(sorted(_label(name) for name in (*changed, *self._branches.names())))
 
     def pristine(self, label: str) -> NDArray[np.float32]:
         """A parameter as the base has it, in fp32."""
-        name = self._name(label)
-        kept = self._pristine.get(name, self._parameters[name])
-        return _array(dequantised(kept) if is_quantised(kept) else kept)
+        weight = self._store.base(self._name(label))
+        return _array(dequantised(weight) if is_quantised(weight) else weight)
 
     def working(self, label: str) -> NDArray[np.float32]:
         """A parameter as it works now, in fp32; beside a quantised weight, with its branches."""
         name = self._name(label)
-        weight = self._parameters[name]
+        weight = self._store.working(name)
         if not is_quantised(weight):
             return _array(weight)
         value = dequantised(weight)
@@ -207,8 +205,9 @@ class Switcher:
         import torch
 
         digest = hashlib.sha256()
-        for name, weight in self._parameters.items():
+        for name in self._store.names:
             digest.update(name.encode())
+            weight: Any = self._store.working(name)
             plain = weight.as_tensor() if is_quantised(weight) else weight
             digest.update(plain.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         for name in self._branches.names():
@@ -221,57 +220,42 @@ class Switcher:
         return label if label.endswith(".bias") else f"{label}.weight"
 
 
-class _Tally:
-    """Sums over the modules of one activation; kept on the device, so that the host waits once."""
+def _applied(tally: Tally, written: set[str]) -> Applied:
+    """Bring the sums to the host."""
+    import torch
 
-    def __init__(self) -> None:
-        self._rows: list[Tensor] = []
-        self._rounding: list[Tensor] = []
-
-    def add(self, base: Tensor, delta: Tensor, working: Tensor | None, written: Tensor) -> None:
-        """Count one change: its size, the weight's, and whether it is in place."""
-        import torch
-
-        size = delta.square().sum()
-        self._rows.append(torch.stack([size, base.square().sum(), written.to(size)]))
-        if working is not None:
-            self.add_rounding(delta, working - base)
-
-    def add_rounding(self, wanted: Tensor, got: Tensor) -> None:
-        """Note how far the working change is from the wanted one."""
-        import torch
-
-        self._rounding.append(torch.stack([wanted.square().sum(), (got - wanted).square().sum()]))
-
-    def result(self) -> Applied:
-        """Bring the sums to the host."""
-        import torch
-
-        if not self._rows:
-            return Applied(0, 0, 0, 0.0, 0.0)
-        rows = torch.stack(self._rows).double().cpu()
-        rounding = torch.stack(self._rounding).double().sum(0).cpu()
-        alive = rows[:, 0] > 0
-        size, weights = float(rows[:, 0].sum()), float(rows[:, 1].sum())
-        return Applied(
-            modules_in_files=int(alive.sum()),
-            modules_changed=int((alive & (rows[:, 2] > 0)).sum()),
-            zero_modules=int((~alive).sum()),
-            delta_rms=(size / weights) ** 0.5 if weights > 0 else 0.0,
-            rounding_loss=float((rounding[1] / rounding[0]) ** 0.5) if float(rounding[0]) > 0 else 0.0,
-        )
+    if not tally.changes:
+        return Applied(0, 0, 0, 0.0, 0.0)
+    rows = torch.stack(list(tally.changes.values())).double().cpu()
+    rounding = torch.stack(list(tally.rounding.values())).double().sum(0).cpu()
+    alive = rows[:, 0] > 0
+    placed = torch.tensor([name in written for name, _ in tally.changes])
+    size, weights = float(rows[:, 0].sum()), float(rows[:, 1].sum())
+    return Applied(
+        modules_in_files=int(alive.sum()),
+        modules_changed=int((alive & placed).sum()),
+        zero_modules=int((~alive).sum()),
+        delta_rms=(size / weights) ** 0.5 if weights > 0 else 0.0,
+        rounding_loss=float((rounding[1] / rounding[0]) ** 0.5) if float(rounding[0]) > 0 else 0.0,
+    )
 
 
-def _change(module: CanonicalModule, base: Tensor) -> Tensor:
+def _change(strength: float, module: CanonicalModule, ahead: Factors | None, base: Tensor) -> Change:
     """One change in fp32 on the base's device, at the strength that its file states."""
     import torch
 
+    from whichlora.families._qwen.patches import Change
+
+    if ahead is not None:
+        up, down, scale = ahead
+        return Change(strength, up.to(base.device, non_blocking=True), down.to(base.device, non_blocking=True), scale)
     factors = module.factors()
     if factors is None:
         delta = module.delta(_array(base) if module.needs_weight else None)
-        return torch.from_numpy(delta).to(base.device)
-    up, down, scale = factors
-    return (torch.from_numpy(up).to(base.device) @ torch.from_numpy(down).to(base.device)) * scale
+        return Change(strength, full=torch.from_numpy(delta).to(base.device))
+    up_array, down_array, scale = factors
+    return Change(strength, torch.from_numpy(up_array).to(base.device), torch.from_numpy(down_array).to(base.device),
+                  scale)
 
 
 def _array(weight: Any) -> NDArray[np.float32]:

@@ -7,7 +7,8 @@ means the same picture's noise on every machine.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,15 @@ import numpy as np
 from whichlora.errors import RefusedError, UserError
 from whichlora.families._qwen.encode import ImageLatents, PromptEncoding
 from whichlora.families._qwen.geometry import PATCH_PX, pack
+from whichlora.families._qwen.shortcuts import NONE, Shortcuts
 from whichlora.types import SamplerProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from whichlora.families._qwen.engine import Call
 
 MAX_REFERENCES = 3
 """Pictures that Qwen-Image-Edit-2509 was trained on."""
@@ -89,58 +93,101 @@ def guided(with_prompt: Tensor, without: Tensor, scale: float) -> Tensor:
     return combined * (wanted / torch.norm(combined, dim=-1, keepdim=True))
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture to be made."""
+
+    prompt: PromptEncoding
+    """The encoded instruction."""
+    negative: PromptEncoding | None
+    """The encoded negative prompt; None (or a guidance of at most 1) means no second forward."""
+    images: list[ImageLatents]
+    """The photograph being edited, then up to two further references; the first decides the output's size."""
+    seed: int
+    """Seed of the noise."""
+
+
 def denoise(
-    parts: Any, prompt: PromptEncoding, negative: PromptEncoding | None, images: list[ImageLatents],
-    sampler: SamplerProfile, seed: int, after_step: Callable[[], None] = lambda: None,
-) -> ImageLatents:
-    """Run the sampler; the output has the size of the first image, which is the photograph being edited.
+    parts: Any, engine: Any, jobs: Sequence[Job], sampler: SamplerProfile,
+    after_step: Callable[[], None] = lambda: None, shortcuts: Shortcuts = NONE,
+) -> list[ImageLatents]:
+    """Run the sampler on one picture or several of the same size, step by step together.
 
     Args:
         parts: The loaded base, with the wanted adapters already in its weights.
-        prompt: The encoded instruction.
-        negative: The encoded negative prompt; None (or a guidance of at most 1) means no second forward.
-        images: The photograph being edited, then up to two further references.
+        engine: Computes the forwards (see `engine.py`).
+        jobs: Pictures; all outputs have the same number of tokens.
         sampler: Steps, guidance and scheduler settings.
-        seed: Seed of the noise.
         after_step: Called after every step, to watch memory.
+        shortcuts: Near-lossless speed-ups of the schedule.
 
     Raises:
         UserError: Too many pictures, or sampler settings that cannot work.
-        RefusedError: The result is not finite.
+        RefusedError: A result is not finite.
     """
     import torch
 
-    if not 1 <= len(images) <= MAX_REFERENCES:
-        raise UserError(f"An edit needs 1 to {MAX_REFERENCES} pictures; it has {len(images)}.",
-                        fix="Remove references from the case.")
-    height, width = images[0].height_px, images[0].width_px
-    model, device, dtype = parts.transformer, parts.device, parts.dtype
-    latents = draw_noise(seed, height, width, model.config.in_channels // 4, dtype).to(device)
-    count = latents.shape[1]
-    scheduler = build_scheduler(parts.scheduler_config, sampler)
-    timesteps = set_steps(scheduler, sampler, count, device)
-    references = [image.tokens.to(device, dtype) for image in images]
-    shapes = [[(1, h // PATCH_PX, w // PATCH_PX) for h, w in
-               [(height, width), *((image.height_px, image.width_px) for image in images)]]]
-    embeds = prompt.embeds.to(device, dtype)
-    against = negative.embeds.to(device, dtype) if negative is not None and sampler.true_cfg_scale > 1 else None
+    for job in jobs:
+        if not 1 <= len(job.images) <= MAX_REFERENCES:
+            raise UserError(f"An edit needs 1 to {MAX_REFERENCES} pictures; it has {len(job.images)}.",
+                            fix="Remove references from the case.")
+    device, dtype = parts.device, parts.dtype
+    channels = parts.transformer.config.in_channels // 4
+    latents = [
+        draw_noise(job.seed, job.images[0].height_px, job.images[0].width_px, channels, dtype).to(device)
+        for job in jobs
+    ]
+    count = latents[0].shape[1]
+    if any(each.shape[1] != count for each in latents):
+        raise ValueError("pictures made together must have the same number of tokens")
+    schedulers = [build_scheduler(parts.scheduler_config, sampler) for _ in jobs]
+    timesteps = set_steps(schedulers[0], sampler, count, device)
+    for scheduler in schedulers[1:]:
+        set_steps(scheduler, sampler, count, device)
+    inputs = [_Inputs(number, job, sampler, parts) for number, job in enumerate(jobs)]
+    steps = len(timesteps)
     with torch.inference_mode():
-        for timestep in timesteps:
-            tokens = torch.cat([latents, *references], dim=1)
-            level = timestep.expand(1).to(dtype) / 1000
-
-            def forward(text: Tensor, tokens: Tensor = tokens, level: Tensor = level) -> Tensor:
-                return model(
-                    hidden_states=tokens, timestep=level, encoder_hidden_states=text, encoder_hidden_states_mask=None,
-                    img_shapes=shapes, guidance=None, return_dict=False,
-                )[0][:, :count]
-
-            velocity = forward(embeds)
-            if against is not None:
-                velocity = guided(velocity, forward(against), sampler.true_cfg_scale)
-            latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+        engine.begin(timesteps.to(dtype) / 1000)
+        for step, timestep in enumerate(timesteps):
+            guiding = shortcuts.guided(step, steps)
+            calls = [call for each, noisy in zip(inputs, latents, strict=True) for call in each.calls(noisy, guiding)]
+            answers = iter(engine.forward(calls, step))
+            for number, each in enumerate(inputs):
+                velocity = next(answers)
+                if guiding and each.against is not None:
+                    velocity = guided(velocity, next(answers), sampler.true_cfg_scale)
+                latents[number] = schedulers[number].step(velocity, timestep, latents[number], return_dict=False)[0]
             after_step()
-        if not bool(torch.isfinite(latents).all()):
-            raise RefusedError(f"The picture of seed {seed} is not finite (NaN or infinite latents).",
-                               fix="Try another dtype; half precision overflows in some layers.")
-    return ImageLatents(latents.cpu(), height, width)
+        for job, noisy in zip(jobs, latents, strict=True):
+            if not bool(torch.isfinite(noisy).all()):
+                raise RefusedError(f"The picture of seed {job.seed} is not finite (NaN or infinite latents).",
+                                   fix="Try another dtype; half precision overflows in some layers.")
+    return [
+        ImageLatents(noisy.cpu(), job.images[0].height_px, job.images[0].width_px)
+        for job, noisy in zip(jobs, latents, strict=True)
+    ]
+
+
+class _Inputs:
+    """What a picture's forwards have in common."""
+
+    def __init__(self, number: int, job: Job, sampler: SamplerProfile, parts: Any) -> None:
+        images = job.images
+        height, width = images[0].height_px, images[0].width_px
+        self._number = number
+        self._references = tuple(image.tokens.to(parts.device, parts.dtype) for image in images)
+        self._shapes = [[(1, h // PATCH_PX, w // PATCH_PX) for h, w in
+                         [(height, width), *((image.height_px, image.width_px) for image in images)]]]
+        self._embeds = job.prompt.embeds.to(parts.device, parts.dtype)
+        self.against = None
+        if job.negative is not None and sampler.true_cfg_scale > 1:
+            self.against = job.negative.embeds.to(parts.device, parts.dtype)
+
+    def calls(self, noisy: Tensor, guiding: bool) -> list[Call]:
+        """The forwards of a step: with the instruction, and without where there is guidance."""
+        from whichlora.families._qwen.engine import Call
+
+        found = [Call((self._number, "with"), noisy, self._references, self._embeds, self._shapes)]
+        if guiding and self.against is not None:
+            found.append(Call((self._number, "without"), noisy, self._references, self.against, self._shapes))
+        return found

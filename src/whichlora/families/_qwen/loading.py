@@ -39,12 +39,19 @@ class Parts:
         self.places = places
         self.device = device
         self.dtype = dtype
+        self.encoder_device = device
+        """Where the text encoder runs; the CPU where the card is too small for it."""
+        self._in_host_memory = False
 
     @cached_property
     def transformer(self) -> Any:
         """The `QwenImageTransformer2DModel`, in evaluation mode."""
         from diffusers import QwenImageTransformer2DModel  # pyright: ignore[reportPrivateImportUsage]
 
+        if self.places.random_weights:
+            from whichlora.families._qwen.random_weights import random_transformer
+
+            return self._ready(random_transformer(self, blocks=not self._in_host_memory))
         file = self.places.transformer_file
         if file is None:
             model = self._pretrained(QwenImageTransformer2DModel, "transformer")
@@ -60,6 +67,10 @@ class Parts:
         """The `AutoencoderKLQwenImage`."""
         from diffusers import AutoencoderKLQwenImage  # pyright: ignore[reportPrivateImportUsage]
 
+        if self.places.random_weights:
+            from whichlora.families._qwen.random_weights import random_vae
+
+            return self._ready(random_vae(self))
         return self._ready(self._pretrained(AutoencoderKLQwenImage, "vae"))
 
     @cached_property
@@ -67,9 +78,13 @@ class Parts:
         """The `Qwen2_5_VLForConditionalGeneration`."""
         from transformers import Qwen2_5_VLForConditionalGeneration
 
+        if self.places.random_weights:
+            from whichlora.families._qwen.random_weights import random_text_encoder
+
+            return self._ready(random_text_encoder(self), self.encoder_device)
         return self._ready(Qwen2_5_VLForConditionalGeneration.from_pretrained(
             str(self.places.folder / "text_encoder"), dtype=self.dtype, use_safetensors=True, local_files_only=True,
-        ))
+        ), self.encoder_device)
 
     @cached_property
     def processor(self) -> Any:
@@ -101,6 +116,31 @@ class Parts:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    @property
+    def fill(self) -> Any:
+        """What draws a block's parameter for a base of random weights; None for a real base."""
+        if not self.places.random_weights:
+            return None
+        from whichlora.families._qwen.random_weights import draw
+
+        return draw
+
+    def in_host_memory(self) -> Any:
+        """The transformer with its blocks in host memory and the rest on the device."""
+        if "transformer" in self.__dict__ and not self._in_host_memory:
+            self.forget_transformer()
+        self._in_host_memory = True
+        return self.transformer
+
+    def forget_transformer(self) -> None:
+        """Let go of the transformer; the next use loads it again."""
+        import torch
+
+        self.__dict__.pop("transformer", None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _pretrained(self, model_class: Any, part: str) -> Any:
         # Newer versions call the argument 'dtype' and warn; older ones know 'torch_dtype' only.
         with warnings.catch_warnings():
@@ -110,17 +150,16 @@ class Parts:
                 local_files_only=True,
             )
 
-    def _ready(self, model: Any) -> Any:
+    def _ready(self, model: Any, device: str | None = None) -> Any:
         model.requires_grad_(False)
         model.eval()
-        model = model.to(self.device)
-        if self.device == "cpu":
-            # Weights mapped from a file lie at odd addresses, where some kernels sum in another order: the same model
-            # would make slightly different pictures depending on how its file is laid out.
-            for weight in model.parameters():
-                if not is_quantised(weight):
-                    weight.data = weight.data.clone()
-        return model
+        if self._in_host_memory and hasattr(model, "transformer_blocks"):
+            # Blocks stay where the loader left them: stores lay them out, or read them from their files.
+            for name, child in model.named_children():
+                if name != "transformer_blocks":
+                    _settle(child, self.device)
+            return model
+        return _settle(model, device or self.device)
 
     def _check_zero_cond_t(self, model: Any) -> None:
         """An old diffusers ignores 2511's flag with a warning and makes other pictures; refuse instead."""
@@ -183,6 +222,18 @@ class Parts:
             extra = f"has {len(unknown)} unknown weights ('{unknown[0]}', …)" if unknown else ""
             raise UserError(f"'{file}' {' and '.join(filter(None, (what, extra)))}.",
                             fix="Give the transformer of this very base.")
+
+
+def _settle(module: Any, device: str) -> Any:
+    """Move a module to its device."""
+    module = module.to(device)
+    if device == "cpu":
+        # Weights mapped from a file lie at odd addresses, where some kernels sum in another order: the same model
+        # would make slightly different pictures depending on how its file is laid out.
+        for weight in module.parameters():
+            if not is_quantised(weight):
+                weight.data = weight.data.clone()
+    return module
 
 
 def _strip(key: str) -> str:

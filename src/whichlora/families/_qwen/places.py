@@ -14,6 +14,8 @@ from typing import Any
 
 from whichlora.errors import UserError
 
+HINTS = "whichlora.json"
+"""Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}, 'random_weights': true}."""
 PIPELINE_CLASS = "QwenImageEditPlusPipeline"
 TRANSFORMER_CLASS = "QwenImageTransformer2DModel"
 SEPARATOR = "::"
@@ -43,6 +45,8 @@ class Places:
     """Weight files by part: 'transformer', 'text_encoder', 'vae'."""
     configs: tuple[Path, ...]
     """Every other file that can change a picture: configurations, tokenizer, processor."""
+    random_weights: bool = False
+    """Whether weights are drawn at random: a rehearsal at true size, without any weight file."""
 
     @property
     def location(self) -> str:
@@ -54,8 +58,18 @@ class Places:
 
 def weight_bytes(places: Places) -> int:
     """Size of the transformer's weights on disk."""
+    if places.random_weights:
+        return transformer_size(places.folder)
     files = (places.transformer_file,) if places.transformer_file else places.weights["transformer"]
     return sum(path.stat().st_size for path in files)
+
+
+def transformer_size(folder: Path) -> int:
+    """Bytes of the transformer of a folder's configuration, in bf16."""
+    from whichlora.families._qwen.files import shape_of
+    from whichlora.families._qwen.profiles import transformer_bytes
+
+    return sum(transformer_bytes(shape_of(str(folder)), 2))
 
 
 def find_places(location: str, transformer_file: str | None = None, revision: str | None = None) -> Places:
@@ -81,6 +95,11 @@ def find_places(location: str, transformer_file: str | None = None, revision: st
     if not any((folder / "processor").glob("*.json")):
         raise _missing(folder, "processor/ (the text encoder's image processor and tokenizer)")
     _check_class(folder, read_json(folder / "transformer" / "config.json", "").get("_class_name"), TRANSFORMER_CLASS)
+    if read_hints(folder).get("random_weights") is True:
+        if transformer_file:
+            raise UserError(f"'{folder}' is a base of random weights; a transformer file cannot replace them.",
+                            fix="Leave out transformer_file, or remove random_weights from its whichlora.json.")
+        return Places(base_id, folder, None, {}, _configs(folder), random_weights=True)
     single = _transformer_file(transformer_file)
     weights: dict[str, tuple[Path, ...]] = {
         "transformer": (single,) if single else _weights(folder, "transformer"),
@@ -91,6 +110,12 @@ def find_places(location: str, transformer_file: str | None = None, revision: st
         for file in files:
             check_weight_file(file)
     return Places(base_id, folder, single, weights, _configs(folder))
+
+
+def read_hints(folder: Path) -> dict[str, Any]:
+    """The base's own whichlora.json: {'id', 'sampler', 'random_weights'}; empty when there is none."""
+    path = folder / HINTS
+    return read_json(path, "hints about the base") if path.is_file() else {}
 
 
 def read_json(path: Path, purpose: str) -> dict[str, Any]:

@@ -16,29 +16,30 @@ _SIDE = 8
 _TEXT_TOKENS = 24
 
 
-def fixed_forward(parts: Any, copies: int = 1) -> Tensor:
+def fixed_forward(parts: Any, engine: Any, copies: int = 1) -> Tensor:
     """Velocities for fixed noise at two noise levels: 2 × tokens × channels, fp32, on the CPU.
 
     Args:
         parts: The loaded base.
+        engine: Computes the forwards (see `engine.py`).
         copies: Batch size; every row has the same input, and only the first is returned.
     """
     import torch
 
-    model = parts.transformer
+    from whichlora.families._qwen.engine import Call
+
+    config = parts.transformer.config
     generator = torch.Generator("cpu").manual_seed(20509)
-    tokens = torch.randn(1, 2 * _SIDE * _SIDE, model.config.in_channels, generator=generator)
-    text = torch.randn(1, _TEXT_TOKENS, model.config.joint_attention_dim, generator=generator)
+    tokens = torch.randn(1, 2 * _SIDE * _SIDE, config.in_channels, generator=generator)
+    text = torch.randn(1, _TEXT_TOKENS, config.joint_attention_dim, generator=generator)
     tokens = tokens.expand(copies, -1, -1).to(parts.device, parts.dtype)
     text = text.expand(copies, -1, -1).to(parts.device, parts.dtype)
     shapes = [[(1, _SIDE, _SIDE), (1, _SIDE, _SIDE)]] * copies
-    outputs = []
+    half = _SIDE * _SIDE
+    call = Call("probe", tokens[:, :half], (tokens[:, half:],), text, shapes)
     with torch.inference_mode():
-        for level in _LEVELS:
-            time = torch.full((copies,), level, device=parts.device, dtype=parts.dtype)
-            velocity = model(hidden_states=tokens, timestep=time, encoder_hidden_states=text,
-                             encoder_hidden_states_mask=None, img_shapes=shapes, return_dict=False)[0]
-            outputs.append(velocity[:1, : _SIDE * _SIDE].float().cpu())
+        engine.begin(torch.tensor(_LEVELS, device=parts.device, dtype=parts.dtype))
+        outputs = [engine.forward([call], step)[0][:1].float().cpu() for step in range(len(_LEVELS))]
     return torch.cat(outputs)
 
 
@@ -53,7 +54,8 @@ def largest_change(before: Tensor, after: Tensor) -> float:
     return change / scale if scale > 0 else (float("inf") if change > 0 else 0.0)
 
 
-def noise_floor(parts: Any) -> float:
+def noise_floor(parts: Any, engine: Any) -> float:
     """Largest change between forwards of the same weights: once more, and as a batch of two (other kernels)."""
-    first = fixed_forward(parts)
-    return max(largest_change(first, fixed_forward(parts)), largest_change(first, fixed_forward(parts, copies=2)))
+    first = fixed_forward(parts, engine)
+    again, in_batch = fixed_forward(parts, engine), fixed_forward(parts, engine, copies=2)
+    return max(largest_change(first, again), largest_change(first, in_batch))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from whichlora.families._qwen import adapters, denoise, encode, probe
 from whichlora.families._qwen.geometry import fit_area
 from whichlora.families._qwen.memory import PeakMemory
 from whichlora.families._qwen.one_frame import use_one_frame_path
+from whichlora.families._qwen.profiles import ENCODER_BYTES, EXACT, QUANTISED, Settings
+from whichlora.families._qwen.shortcuts import NAMES, from_options, to_options
 from whichlora.families.base import Picture, SwitchReport
 from whichlora.types import AdapterUse, BaseModel, Candidate, SamplerProfile
 
@@ -21,13 +23,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from whichlora.families._qwen.loading import Parts
+    from whichlora.families._qwen.opening import Machine
+
+R = TypeVar("R")
 
 
 class QwenSession:
     """See `families/base.py` for the contract; `pristine`, `weights` and `noise_floor` serve the load gate."""
 
-    def __init__(self, base: BaseModel, parts: Parts, versions: Mapping[str, str]) -> None:
+    def __init__(
+        self, base: BaseModel, parts: Parts, versions: Mapping[str, str], settings: Settings | None = None
+    ) -> None:
         self.base = base
+        self.notes: list[str] = []
+        """Sentences about what was not possible and what was done instead."""
+        self._settings = settings or Settings(shortcuts=from_options(base.options))
+        self._machine: Machine | None = None
+        self._active: tuple[AdapterUse, ...] = ()
         self.counts = {"prompt": 0, "image": 0}
         """Encodings made so far; a run makes as many as there are distinct inputs."""
         self._parts = parts
@@ -51,6 +63,7 @@ class QwenSession:
             raise MachineError("The text encoder was released already; encode every instruction before denoising.")
         if self.counts["prompt"] == 0:
             encode.check_tokenizer(self._parts.processor.tokenizer)
+            self._make_room()
         self.counts["prompt"] += 1
         positions = self.base.options.get("text_positions", "true")
         embeds = encode.encode_prompt(self._parts, prompt, pictures, sampler.condition_area_px, positions)
@@ -70,6 +83,12 @@ class QwenSession:
         self._released = True
         self._parts.release_encoders()
 
+    def restore_encoders(self) -> None:
+        """Allow encoding again; text encoder and processor are read from disk when they are next needed."""
+        if self._released:
+            self._released = False
+            self._make_room()
+
     # ------------------------------------------------------------------ switch and denoise
 
     def switch(self, candidate: Candidate) -> SwitchReport:
@@ -78,19 +97,42 @@ class QwenSession:
         if candidate.combine != "stack" and candidate.adapters and candidate.merged is None:
             raise RefusedError(f"'{candidate.name}' combines LoRAs by '{candidate.combine}', but was not merged.",
                                fix="Plan again: the merged file is made then.")
-        report = self._adapters().activate((*candidate.applied, *candidate.sampler.adapters))
+        uses = (*candidate.applied, *candidate.sampler.adapters)
+        report = self._within_memory(lambda: self._activate(uses))
         self._memory.note()
         return SwitchReport(
             candidate.name, report.modules_in_files, report.modules_changed, time.perf_counter() - started,
             {"delta_rms": report.delta_rms, "rounding_loss": report.rounding_loss, "zero_modules": report.zero_modules},
         )
 
+    def prefetch(self, candidate: Candidate) -> None:
+        """Begin to read the next candidate's files; returns at once. What is wrong with a file, `switch` will say."""
+        if self._machine is not None:
+            self._adapters().prefetch((*candidate.applied, *candidate.sampler.adapters))
+
     def denoise(
         self, prompt: encode.PromptEncoding, negative: encode.PromptEncoding | None,
         images: list[encode.ImageLatents], sampler: SamplerProfile, seed: int,
     ) -> encode.ImageLatents:
-        """Run the sampler; see `denoise.denoise`."""
-        return denoise.denoise(self._parts, prompt, negative, images, sampler, seed, self._memory.note)
+        """Run the sampler on one picture; see `denoise.denoise`."""
+        return self.denoise_together([denoise.Job(prompt, negative, images, seed)], sampler)[0]
+
+    def denoise_together(self, jobs: Sequence[denoise.Job], sampler: SamplerProfile) -> list[encode.ImageLatents]:
+        """Run the sampler on several pictures of one size, every block visited once a step for all of them.
+
+        Worth it where blocks are streamed (see `pictures_together`); elsewhere it takes as long as one after another.
+        """
+        return self._within_memory(lambda: denoise.denoise(
+            self._parts, self._machinery().engine, jobs, sampler, self._memory.note, self._settings.shortcuts))
+
+    def pictures_together(self, sampler: SamplerProfile) -> int:
+        """How many pictures of a candidate to make at once.
+
+        2 where blocks are streamed and there is no guidance, so that the copy of a block hides behind two forwards as
+        it does with guidance; else 1.
+        """
+        streamed = self._machinery().store.facts()["streamed_blocks"] > 0
+        return 2 if streamed and sampler.true_cfg_scale <= 1 else 1
 
     def decode(self, latents: encode.ImageLatents) -> Picture:
         """Turn latents into a picture."""
@@ -138,13 +180,14 @@ class QwenSession:
         """
         plain = replace(candidate, adapters=())
         self.switch(plain)
-        before = probe.fixed_forward(self._parts)
+        before = self._within_memory(lambda: probe.fixed_forward(self._parts, self._machinery().engine))
         self.switch(candidate)
-        return probe.largest_change(before, probe.fixed_forward(self._parts))
+        after = self._within_memory(lambda: probe.fixed_forward(self._parts, self._machinery().engine))
+        return probe.largest_change(before, after)
 
     def noise_floor(self) -> float:
         """Largest relative change between forwards of the same weights: a repeat, and a batch of two."""
-        return probe.noise_floor(self._parts)
+        return self._within_memory(lambda: probe.noise_floor(self._parts, self._machinery().engine))
 
     def weights_hash(self) -> str:
         """SHA-256 over every parameter of the transformer, for proofs that a switch left no trace."""
@@ -160,12 +203,63 @@ class QwenSession:
         """Start a new peak."""
         self._memory.reset()
 
+    def engine_facts(self) -> dict[str, Any]:
+        """How the model is held and computed: profile, blocks resident and streamed, bytes, notes."""
+        machine = self._machinery()
+        return {**machine.store.facts(), **machine.engine.facts(), "notes": [*self.notes, *machine.engine.notes]}
+
     # ------------------------------------------------------------------ inside
+
+    def _machinery(self) -> Machine:
+        if self._machine is None:
+            from whichlora.families._qwen.opening import open_machine
+
+            self._machine = open_machine(self._parts, self._settings)
+        return self._machine
 
     def _adapters(self) -> adapters.Switcher:
         if self._switcher is None:
-            self._switcher = adapters.Switcher(self._parts)
+            self._switcher = adapters.Switcher(self._parts, self._machinery().store)
         return self._switcher
+
+    def _activate(self, uses: tuple[AdapterUse, ...]) -> adapters.Applied:
+        report = self._adapters().activate(uses)
+        self._active = uses
+        return report
+
+    def _within_memory(self, work: Callable[[], R]) -> R:
+        """Do something; when the device runs out of memory, hold less of the model there and do it again."""
+        import torch
+
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError as error:
+                reason = f"the device ran out of memory ({str(error).splitlines()[0][:120]})"
+            # Outside the handler: the traceback would keep the failed attempt's tensors alive.
+            self._step_down(reason)
+
+    def _step_down(self, reason: str) -> None:
+        from whichlora.families._qwen.opening import step_down
+
+        machine, self._machine, self._switcher = self._machinery(), None, None
+        self._machine, self._settings, sentence = step_down(self._parts, self._settings, machine, reason)
+        self.notes.append(sentence)
+        self._adapters().activate(self._active)
+
+    def _make_room(self) -> None:
+        """Before the text encoder comes: blocks leave a card that cannot hold both."""
+        import torch
+
+        if not self._parts.device.startswith("cuda"):
+            return
+        from whichlora.families._qwen.weights import free_bytes
+
+        size = torch.cuda.get_device_properties(self._parts.device).total_memory
+        if min(size, self._settings.vram_bytes or size) < ENCODER_BYTES:
+            self._parts.encoder_device = "cpu"
+        elif self._machine is not None and free_bytes(torch.device(self._parts.device)) < ENCODER_BYTES:
+            self._machine.store.park(ENCODER_BYTES)
 
     def _prepare_vae(self) -> None:
         if not self._vae_ready:
@@ -190,8 +284,18 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
         if value not in allowed[name]:
             raise UserError(f"The base's option {name} is {value!r}.",
                             fix=f"Use one of: {', '.join(map(str, allowed[name]))}.")
-    unknown = sorted(set(options) - set(allowed) - {"transformer_file", "revision"})
+    profile = options.get("profile", "auto")
+    if profile not in (*EXACT, *QUANTISED):
+        raise UserError(f"The base's option profile is {profile!r}.",
+                        fix=f"Use one of: {', '.join((*EXACT, *QUANTISED))}.")
+    known = (*allowed, "profile", *NAMES, "transformer_file", "revision")
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise UserError(f"The base has an unknown option '{unknown[0]}'.",
-                        fix=f"Known: {', '.join([*allowed, 'transformer_file', 'revision'])}.")
-    return chosen
+        raise UserError(f"The base has an unknown option '{unknown[0]}'.", fix=f"Known: {', '.join(known)}.")
+    # How an exact model is held changes no picture, so only what does is kept: cells of plans without it stay theirs.
+    if profile in QUANTISED:
+        chosen["profile"] = profile
+        if chosen["dtype"] in ("float32", "float16"):
+            raise UserError(f"The profile '{profile}' is made from bfloat16 weights, not {chosen['dtype']}.",
+                            fix="Remove 'dtype' from the base's options.")
+    return {**chosen, **to_options(from_options(options))}

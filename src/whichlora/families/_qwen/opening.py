@@ -1,0 +1,127 @@
+"""Build the store and the engine of a loaded base by its settings, and step down when the device has no room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from whichlora.errors import MachineError
+from whichlora.families._qwen.engine import FastEngine, PlainEngine
+from whichlora.families._qwen.files import shape_of
+from whichlora.families._qwen.profiles import RESERVE_BYTES, Settings, holding, too_small, transformer_bytes
+from whichlora.families._qwen.quantised import QuantisedStore
+from whichlora.families._qwen.streaming import StreamedStore
+from whichlora.families._qwen.weights import ResidentStore, Store, free_bytes
+
+if TYPE_CHECKING:
+    from whichlora.families._qwen.loading import Parts
+
+
+@dataclass(eq=False)
+class Machine:
+    """How a base is held and computed."""
+
+    store: Store
+    engine: Any
+    """`PlainEngine` or `FastEngine`."""
+
+
+def open_machine(parts: Parts, settings: Settings) -> Machine:
+    """Load the transformer the way the settings and the device ask for.
+
+    Raises:
+        MachineError: The profile cannot be held or computed here; the message names the next one.
+    """
+    device = torch.device(parts.device)
+    if uses_plain(parts, settings):
+        return Machine(ResidentStore(parts.transformer, device, fuse=False), PlainEngine(parts.transformer))
+    with torch.inference_mode(False):
+        store = _store(parts, settings, device)
+    compiled = settings.compile if device.type == "cuda" or settings.compile not in (True, False) else False
+    return Machine(store, FastEngine(parts.transformer, store, compiled=compiled, shortcuts=settings.shortcuts))
+
+
+def uses_plain(parts: Parts, settings: Settings) -> bool:
+    """Whether diffusers' own forward is used: GGUF weights, and devices without CUDA unless a profile needs ours."""
+    file = parts.places.transformer_file
+    gguf = file is not None and file.suffix == ".gguf"
+    wants_ours = (settings.profile != "exact" or settings.hold == "streamed" or settings.engine == "fast"
+                  or settings.shortcuts.needs_engine())
+    if gguf:
+        if settings.profile != "exact" or settings.shortcuts.needs_engine():
+            raise MachineError("A GGUF transformer runs as it is: no other profile or shortcut applies to it.",
+                               fix="Remove 'profile' and the shortcuts from the base's options, or use bf16 weights.")
+        return True
+    if settings.engine == "plain":
+        if wants_ours:
+            raise MachineError("WHICHLORA_ENGINE=plain cannot hold the model in the way that was asked for.",
+                               fix="Unset it.")
+        return True
+    nvidia = parts.device.startswith("cuda") and not torch.version.hip
+    return not nvidia and not wants_ours
+
+
+def _store(parts: Parts, settings: Settings, device: Any) -> Store:
+    inside, outside = transformer_bytes(shape_of(parts.places.location), parts.dtype.itemsize)
+    free = free_bytes(device) if device.type == "cuda" else inside + outside + RESERVE_BYTES
+    fill = parts.fill
+    if settings.profile != "exact":
+        _need_kernel(settings.profile, device)
+        copy = _host_bytes(settings) > inside * 1.35
+        return QuantisedStore(parts.in_host_memory(), device, settings.profile, copy=copy, fill=fill)
+    if holding(settings, inside + outside, free) == "resident":
+        return ResidentStore(parts.transformer, device, fuse=True)
+    budget = settings.budget_bytes
+    budget = free - outside - RESERVE_BYTES if budget is None else budget
+    if device.type == "cuda" and _host_bytes(settings) < inside:
+        raise too_small("bf16-streamed", f"{inside / 2**30:.0f} GiB of weights do not fit into host memory")
+    try:
+        return StreamedStore(parts.in_host_memory(), device, budget, fill=fill)
+    except MemoryError as error:
+        raise too_small("bf16-streamed", str(error)) from error
+
+
+def step_down(parts: Parts, settings: Settings, machine: Machine, reason: str) -> tuple[Machine, Settings, str]:
+    """After running out of device memory: the same pictures with less on the device, or an error.
+
+    Returns:
+        The new machine, the settings that made it, and a sentence for the user.
+
+    Raises:
+        MachineError: What is left makes other pictures, which is the user's decision.
+    """
+    facts = machine.store.facts()
+    name = machine.store.name
+    if settings.profile != "exact" or parts.device.partition(":")[0] != "cuda":
+        raise too_small(settings.profile if settings.profile != "exact" else name, reason)
+    if name == "bf16-streamed" and facts["resident_blocks"] == 0:
+        raise too_small(name, reason)
+    blocks = facts["resident_blocks"]
+    if name == "bf16":
+        budget = None
+        sentence = "The card's memory ran out with everything on it; blocks are streamed from now on (the same bits)."
+    else:
+        keep = max(0, blocks - max(4, blocks // 4))
+        per_block = facts["streamed_bytes"] // max(1, facts["streamed_blocks"])
+        budget = (keep + 2) * per_block
+        sentence = f"The card's memory ran out; {keep} instead of {blocks} blocks stay on it (the same bits)."
+    settings = replace(settings, hold="streamed", budget_bytes=budget)
+    machine.store.park(1 << 62)
+    parts.forget_transformer()
+    return open_machine(parts, settings), settings, sentence
+
+
+def _need_kernel(profile: str, device: Any) -> None:
+    if profile == "fp8" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
+        name = torch.cuda.get_device_name(device)
+        raise too_small("fp8", f"{name} has no matrix units for 8-bit floats")
+
+
+def _host_bytes(settings: Settings) -> int:
+    if settings.ram_bytes is not None:
+        return settings.ram_bytes
+    import psutil
+
+    return int(psutil.virtual_memory().available)

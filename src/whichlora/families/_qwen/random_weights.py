@@ -1,0 +1,91 @@
+"""A base of random weights at whatever size its configurations state: for rehearsals and measurements.
+
+Random weights cost what real ones cost; the pictures mean nothing. A folder with `whichlora.json` and
+`{"random_weights": true}` in it needs configurations, tokenizer and processor, but no weight file. Every parameter is
+drawn from a seed of its own name, so that a block can be drawn again whenever it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from whichlora.families._qwen.loading import Parts
+
+
+def draw(name: str, out: Tensor) -> None:
+    """Fill a parameter: matrices uniform within ±1/√inputs, as torch does it; normalisations 1; biases small."""
+    if out.ndim >= 2:
+        inputs = out[0].numel()
+        _uniform(name, out, inputs**-0.5)
+    elif name.endswith("bias"):
+        _uniform(name, out, 0.01)
+    else:
+        out.fill_(1.0)
+
+
+def _uniform(name: str, out: Tensor, bound: float) -> None:
+    generator = torch.Generator(out.device if out.is_cuda else "cpu").manual_seed(zlib.crc32(name.encode()))
+    with torch.no_grad():
+        if out.is_cuda or out.numel() < 1 << 22 or not torch.cuda.is_available():
+            out.uniform_(-bound, bound, generator=generator)
+            return
+        # Host memory is filled through the GPU: drawing billions of numbers on a processor takes minutes.
+        drawn = torch.empty(out.shape, dtype=out.dtype, device="cuda")
+        drawn.uniform_(-bound, bound, generator=torch.Generator("cuda").manual_seed(zlib.crc32(name.encode())))
+        out.copy_(drawn)
+
+
+def random_transformer(parts: Parts, *, blocks: bool) -> Any:
+    """The transformer of a base's configuration; with `blocks` on the device, else with blocks that have no storage."""
+    from accelerate import init_empty_weights
+    from diffusers import QwenImageTransformer2DModel  # pyright: ignore[reportPrivateImportUsage]
+
+    config: Any = QwenImageTransformer2DModel.load_config(str(parts.places.folder / "transformer"))
+    with init_empty_weights():
+        model: Any = QwenImageTransformer2DModel.from_config(config)
+    model = model.to(parts.dtype)
+    for name, child in model.named_children():
+        if name != "transformer_blocks" or blocks:
+            child.to_empty(device=parts.device)
+            for inner, weight in child.named_parameters():
+                draw(f"{name}.{inner}", weight.data)
+    # Computed at construction, outside any parameter: not to be left without storage.
+    model.pos_embed = type(model.pos_embed)(
+        theta=model.pos_embed.theta, axes_dim=list(model.pos_embed.axes_dim), scale_rope=model.pos_embed.scale_rope
+    )
+    return model
+
+
+def random_vae(parts: Parts) -> Any:
+    """The VAE of a base's configuration."""
+    from diffusers import AutoencoderKLQwenImage  # pyright: ignore[reportPrivateImportUsage]
+
+    torch.manual_seed(20509)
+    config: Any = AutoencoderKLQwenImage.load_config(str(parts.places.folder / "vae"))
+    model: Any = AutoencoderKLQwenImage.from_config(config)
+    return model.to(parts.dtype)
+
+
+def random_text_encoder(parts: Parts) -> Any:
+    """The text encoder of a base's configuration, made on its device."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    text = (parts.places.folder / "text_encoder" / "config.json").read_text(encoding="utf-8")
+    before = torch.get_default_dtype()
+    torch.manual_seed(20509)
+    try:
+        torch.set_default_dtype(parts.dtype)
+        with torch.device(parts.encoder_device):
+            return Qwen2_5_VLForConditionalGeneration._from_config(
+                Qwen2_5_VLConfig.from_dict(json.loads(text)), dtype=parts.dtype
+            )
+    finally:
+        torch.set_default_dtype(before)
+

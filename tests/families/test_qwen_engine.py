@@ -1,0 +1,314 @@
+"""The fast forward makes diffusers' numbers; streaming and resident make the same bits; one program serves all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from families import tiny
+from families.tiny import candidate, use
+from whichlora import registry
+from whichlora.families._qwen import profiles
+from whichlora.families._qwen.engine import Call, FastEngine, PlainEngine
+from whichlora.families._qwen.layout import forward_layout, modulation_layout
+from whichlora.families._qwen.loading import Parts
+from whichlora.families._qwen.places import find_places
+from whichlora.families._qwen.session import QwenSession
+from whichlora.families._qwen.shortcuts import NONE
+from whichlora.families._qwen.streaming import StreamedStore, split, streamed_blocks
+from whichlora.families._qwen.weights import ResidentStore
+
+LAYERS = 4
+LEVELS = (0.9, 0.4, 0.1)
+SHAPES = ((1, 4, 6), (1, 4, 4), (1, 6, 4), (1, 2, 8))
+FAMILY = registry.load("families", "qwen_image_edit")
+
+
+def model(zero_cond_t=False, layers=2, dtype=torch.float32):
+    torch.manual_seed(3)
+    made = tiny.transformer(zero_cond_t, layers=layers).eval().requires_grad_(False)
+    return made.to(dtype)
+
+
+def calls(references, dtype=torch.float32, guidance=True):
+    generator = torch.Generator().manual_seed(5)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator).to(dtype)
+
+    shapes = [list(SHAPES[: references + 1])]
+    latents = draw(1, 24, 64)
+    images = tuple(draw(1, height * width, 64) for _, height, width in shapes[0][1:])
+    found = [Call("with", latents, images, draw(1, 13, 64), shapes)]
+    if guidance:
+        found.append(Call("without", latents, images, draw(1, 7, 64), shapes))
+    return found
+
+
+def answers(engine, wanted, dtype=torch.float32):
+    with torch.inference_mode():
+        engine.begin(torch.tensor(LEVELS).to(dtype))
+        return [torch.cat([each.flatten() for each in engine.forward(wanted, step)]) for step in range(len(LEVELS))]
+
+
+def relative(found, wanted):
+    return max(float((a.double() - b.double()).norm() / b.double().norm()) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("zero_cond_t", [False, True])
+@pytest.mark.parametrize(("references", "guidance"), [(1, True), (1, False), (2, True), (3, True)])
+def test_fast_forward_is_diffusers_own(references, guidance, zero_cond_t):
+    made = model(zero_cond_t)
+    wanted = answers(PlainEngine(made), calls(references, guidance=guidance))
+    engine = FastEngine(made, ResidentStore(made, "cpu", fuse=True), compiled=False)
+    assert relative(answers(engine, calls(references, guidance=guidance)), wanted) <= 1e-5
+    # the modules still work on the same memory
+    assert relative(answers(PlainEngine(made), calls(references, guidance=guidance)), wanted) == 0.0
+
+
+@pytest.mark.parametrize("zero_cond_t", [False, True])
+def test_error_in_bf16_is_at_most_twice_that_of_diffusers(zero_cond_t):
+    exact = answers(PlainEngine(model(zero_cond_t)), calls(2))
+    half = model(zero_cond_t, dtype=torch.bfloat16)
+    plain = answers(PlainEngine(half), calls(2, torch.bfloat16), torch.bfloat16)
+    engine = FastEngine(half, ResidentStore(half, "cpu", fuse=True), compiled=False)
+    fast = answers(engine, calls(2, torch.bfloat16), torch.bfloat16)
+    reference = relative(plain, exact)
+    assert 1e-3 < reference < 0.2
+    assert relative(fast, exact) <= 2 * reference
+
+
+def test_queries_keys_and_values_are_the_switchers_memory():
+    """A change written through the module's own parameter reaches the stacked matrix of the forward."""
+    made = model()
+    engine = FastEngine(made, ResidentStore(made, "cpu", fuse=True), compiled=False)
+    before = answers(engine, calls(1))
+    with torch.no_grad():
+        dict(made.named_parameters())["transformer_blocks.1.attn.to_k.weight"].mul_(4)
+    after = answers(engine, calls(1))
+    assert relative(after, before) > 1e-3
+    assert relative(after, answers(PlainEngine(made), calls(1))) <= 1e-5
+
+
+# --------------------------------------------------------------------------- streaming
+
+
+def budget(made, blocks):
+    return blocks * forward_layout(made.transformer_blocks[0]).bytes
+
+
+@pytest.mark.parametrize("resident", [0, 1, 3])
+def test_streamed_blocks_make_the_same_bits_in_order_with_one_copy_in_host_memory(resident):
+    wanted = answers(FastEngine(resident_model := model(layers=6), ResidentStore(resident_model, "cpu", fuse=True),
+                                compiled=False), calls(2))
+    made = model(layers=6)
+    store = StreamedStore(made, "cpu", budget(made, resident + 2))
+    store.copies = []
+    visited = []
+    found = answers(FastEngine(made, store, compiled=False), calls(2))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    store.visit(lambda index, weights: visited.append(index))
+    assert visited == list(range(6))
+    facts = store.facts()
+    assert (facts["resident_blocks"], facts["streamed_blocks"]) == (resident, 6 - resident)
+    away = list(streamed_blocks(6, resident))
+    # both passes of a step share a visit: as many arrivals as streamed blocks and visits, and the next ones under way
+    arrivals = [index for index, _ in store.copies]
+    visits = 1 + len(LEVELS)
+    assert arrivals[: visits * len(away)] == away * visits
+    assert len(arrivals) == visits * len(away) + store.slots
+    assert all(a[1] != b[1] for a, b in zip(store.copies, store.copies[1:], strict=False)), "buffers take turns"
+    block = forward_layout(made.transformer_blocks[0]).bytes
+    modulations = modulation_layout(made.transformer_blocks[0]).bytes
+    assert facts["host_bytes"] == 6 * (block + modulations)
+    on_device = sum(each.numel() * each.element_size() for each in store._home.values())
+    on_device += sum(flat.numel() * flat.element_size() for flat, _ in store._slots)
+    assert on_device <= budget(made, resident + 2)
+    assert facts["device_bytes"] == on_device + store.top_bytes()
+    # the module's parameters are views of that one copy
+    storages = {each.untyped_storage().data_ptr() for each in made.transformer_blocks.parameters()}
+    assert len(storages) == 2 * 6
+
+
+@pytest.mark.parametrize(("blocks", "room", "resident"), [
+    (60, 60, 60), (60, 59, 57), (60, 24, 22), (60, 2, 0), (60, 1, -1), (3, 2.9, 0), (60, 61.5, 60),
+])
+def test_the_budget_decides_how_many_blocks_stay(blocks, room, resident):
+    assert split(blocks, 1000, int(room * 1000)) == resident
+
+
+def test_streamed_blocks_are_spread_evenly():
+    for resident in range(0, 60, 7):
+        away = streamed_blocks(60, resident)
+        assert len(away) == 60 - resident
+        gaps = [b - a for a, b in zip(away, away[1:], strict=False)]
+        assert max(gaps) - min(gaps) <= 1
+    with pytest.raises(MemoryError):
+        StreamedStore(made := model(), "cpu", budget(made, 1))
+
+
+def test_a_visit_that_fails_leaves_no_wrong_block_behind():
+    made = model(layers=6)
+    store = StreamedStore(made, "cpu", budget(made, 3))
+    engine = FastEngine(made, store, compiled=False)
+    wanted = answers(engine, calls(1))
+
+    def fail(index, _):
+        if index == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.visit(fail)
+    assert all(torch.equal(a, b) for a, b in zip(answers(engine, calls(1)), wanted, strict=True))
+    store.park(1)
+    assert store.facts()["device_bytes"] == store.top_bytes()
+    assert all(torch.equal(a, b) for a, b in zip(answers(engine, calls(1)), wanted, strict=True))
+
+
+# --------------------------------------------------------------------------- one compilation
+
+
+def test_one_program_serves_every_block_candidate_and_way_of_holding(folder, loras, inputs):
+    """Dynamo traces once for two lengths of text, 2 × 4 blocks, three candidates, resident and streamed weights."""
+    traced = []
+
+    def backend(graph, _):
+        traced.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    for hold in ("resident", "streamed"):
+        session = opened(folder, profiles.Settings(engine="fast", hold=hold, compile=backend,
+                                                   budget_bytes=small_budget()))
+        for row in (candidate(), candidate(use(loras[0])), candidate(use(loras[1]), use(loras[0], 0.5))):
+            session.switch(row)
+            made_picture(session, inputs)
+        assert session.engine_facts()["compiled"], session.engine_facts()["notes"]
+    assert len(traced) == 1
+
+
+def test_a_failing_compiler_leaves_the_same_picture_and_a_sentence(folder, inputs):
+    def backend(graph, _):
+        raise RuntimeError("no compiler here")
+
+    torch._dynamo.reset()
+    broken = opened(folder, profiles.Settings(engine="fast", compile=backend))
+    plain = opened(folder, profiles.Settings(engine="fast", compile=False))
+    assert torch.equal(made_picture(broken, inputs).tokens, made_picture(plain, inputs).tokens)
+    facts = broken.engine_facts()
+    assert facts["compiled"] is False
+    assert len(facts["notes"]) == 1
+    assert "no compiler here" in facts["notes"][0]
+    torch._dynamo.reset()
+
+
+# --------------------------------------------------------------------------- sessions
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.build(tmp_path_factory.mktemp("base"), layers=LAYERS)
+
+
+@pytest.fixture(scope="module")
+def inputs(folder):
+    """Encoded once: instruction, negative prompt, photograph."""
+    session = opened(folder, profiles.Settings())
+    source = tiny.picture(0)
+    return (session.encode_prompt(tiny.PROMPTS[0], [source], tiny.SAMPLER),
+            session.encode_prompt(" ", [source], tiny.SAMPLER), [session.encode_image(source, tiny.SAMPLER)])
+
+
+@pytest.fixture(scope="module")
+def loras(tmp_path_factory):
+    root = tmp_path_factory.mktemp("loras")
+    everything = ("attn.to_q", "attn.to_out.0", "img_mlp.net.2", "img_mod.1")
+    return (tiny.save_lora(root / "a.safetensors", tiny.lora_tensors(1, modules=everything)),
+            tiny.save_lora(root / "b.safetensors", tiny.lora_tensors(2, rank=8, modules=("attn.add_q_proj",))))
+
+
+def opened(folder, settings, dtype="float32"):
+    base = FAMILY.identify(str(folder), {})
+    return QwenSession(base, Parts(find_places(base.location), "cpu", getattr(torch, dtype)), {}, settings)
+
+
+def small_budget(dtype=torch.float32):
+    """Room for two buffers and one block."""
+    return int(3.5 * 24 * tiny.WIDTH**2 * dtype.itemsize)
+
+
+def made_picture(session, inputs, seed=5):
+    return session.denoise(*inputs, replace(tiny.SAMPLER, num_inference_steps=2), seed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_switching_leaves_no_trace_however_the_model_is_held(folder, loras, inputs, dtype):
+    a, b = candidate(use(loras[0])), candidate(use(loras[1], 0.8), use(loras[0], -0.3))
+    rows = {"base": candidate(), "a": a, "b": b}
+    hashes, pictures = {}, {}
+    for hold in ("resident", "streamed"):
+        room = small_budget(getattr(torch, dtype))
+        session = opened(folder, profiles.Settings(engine="fast", hold=hold, budget_bytes=room), dtype)
+        untouched = session.weights_hash()
+        for name in ("a", "b", "base", "a"):
+            session.switch(rows[name])
+            found = session.weights_hash()
+            assert hashes.setdefault(name, found) == found, (hold, name)
+            picture = made_picture(session, inputs).tokens
+            assert torch.equal(pictures.setdefault(name, picture), picture), (hold, name)
+        assert hashes["base"] == untouched
+        assert session.engine_facts()["streamed_blocks"] == (LAYERS - 1 if hold == "streamed" else 0)
+    assert len({*hashes.values()}) == 3
+
+
+def test_reading_ahead_changes_nothing_and_a_bad_file_is_refused_at_the_switch(folder, loras, tmp_path):
+    session = opened(folder, profiles.Settings())
+    row = candidate(use(loras[0]), use(loras[1], 0.5))
+    session.switch(row)
+    wanted = session.weights_hash()
+    session.switch(candidate())
+    session.prefetch(row)
+    held = dict(session._switcher._ahead._held)
+    assert all(len(future.result()) > 0 for future in held.values())
+    assert session.switch(row).modules_changed == 10
+    assert session.weights_hash() == wanted
+    assert not session._switcher._ahead._held
+    page = tmp_path / "page.safetensors"
+    page.write_bytes(b"<html>")
+    session.prefetch(candidate(use(page)))
+    with pytest.raises(Exception, match="page"):
+        session.switch(candidate(use(page)))
+
+
+def test_pictures_made_together_are_those_made_alone(folder, loras, inputs):
+    from whichlora.families._qwen.denoise import Job
+
+    sampler = replace(tiny.SAMPLER, true_cfg_scale=1.0)
+    session = opened(folder, profiles.Settings(hold="streamed", budget_bytes=small_budget()))
+    session.switch(candidate(use(loras[0])))
+    prompt, _, images = inputs
+    alone = [session.denoise(prompt, None, images, sampler, seed).tokens for seed in (1, 2)]
+    session._machine.store.copies = log = []
+    together = session.denoise_together([Job(prompt, None, images, seed) for seed in (1, 2)], sampler)
+    assert all(torch.equal(a, b.tokens) for a, b in zip(alone, together, strict=True))
+    assert len(log) <= sampler.num_inference_steps * (LAYERS - 1), "one arrival of a block serves both"
+    assert session.pictures_together(sampler) == 2
+    assert session.pictures_together(tiny.SAMPLER) == 1
+
+
+def test_running_out_of_memory_is_no_wrong_picture(folder, loras, inputs, monkeypatch):
+    """The CPU cannot step down: an error names the next profile."""
+    from whichlora.errors import MachineError
+
+    session = opened(folder, profiles.Settings(engine="fast"))
+
+    def full(*_):
+        raise torch.OutOfMemoryError("planted")
+
+    session.switch(candidate(use(loras[0])))
+    monkeypatch.setattr(session._machine.engine, "forward", full)
+    with pytest.raises(MachineError, match="ran out of memory"):
+        made_picture(session, inputs)
+    assert NONE == session._settings.shortcuts
