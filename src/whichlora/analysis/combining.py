@@ -20,6 +20,9 @@ from whichlora.types import Candidate
 
 MARGIN = 0.05
 """Difference of consistency that matters (0 to 1)."""
+WORTH_TRYING = 0.02
+"""Difference of shrunken rates from which on a stack is worth its pictures: shrunken ones lie close together while there
+are few photographs, and a wrong proposal costs pictures, not a wrong verdict."""
 CALMER = 0.8
 """Factor on the weight of a part that disturbs another."""
 LEAST_WEIGHT = 0.4
@@ -58,7 +61,7 @@ class Interference:
     against_others: Mapping[str, Difference]
     """Stack minus each other part: what the stack adds to them."""
     owned: bool = True
-    """Whether the owner is shown ahead of the base at it; else it may own it by luck."""
+    """Whether the owner is ahead of the base at it by shrunken rates; else it owns it by luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def singles(table: Table) -> list[int]:
 
 
 def propose(
-    table: Table, must: Sequence[str], *, limit: int = 3, margin: float = MARGIN, triples: bool = True
+    table: Table, must: Sequence[str], *, limit: int = 3, margin: float = WORTH_TRYING, triples: bool = True
 ) -> list[Proposal]:
     """Stacks of two or three whose parts complement each other, most promising first.
 
@@ -197,6 +200,7 @@ def compare(table: Table, stack: str, must: Sequence[str], *, margin: float = MA
     better = max(parts, key=lambda part: (float(np.nanmean(list(rates[part].values()))), -part))
     whole = _difference(table, row, better, "overall", families, level)
     base = evidence.base_of(table, row)
+    guess = _guesses(table, evidence.in_play(table), families)
     found: list[Interference] = []
     for name in families:
         known = {part: rates[part][name] for part in parts if not np.isnan(rates[part][name])}
@@ -210,7 +214,7 @@ def compare(table: Table, stack: str, must: Sequence[str], *, margin: float = MA
             name, table.candidates[owner].name, _rate(table, row, name),
             {table.candidates[part].name: value for part, value in known.items()}, own,
             {table.candidates[part].name: d for part, d in against.items() if d is not None},
-            base is None or _owns(table, owner, base, name),
+            base is None or guess.get((owner, name), 0.0) > guess.get((base, name), 0.0) + WORTH_TRYING,
         ))
     if whole is None:
         raise ValueError(f"'{stack}' and its parts share no measured photograph")
@@ -245,11 +249,6 @@ def parts_of(table: Table, row: int) -> list[int]:
         if alike:
             found.append(min(alike, key=lambda i: abs(table.candidates[i].adapters[0].weight - use.weight)))
     return found
-
-
-def _owns(table: Table, row: int, base: int, name: str) -> bool:
-    ahead = _difference(table, row, base, name, (), 0.95)
-    return ahead is not None and ahead.low > 0
 
 
 def _rate(table: Table, row: int, name: str) -> float:

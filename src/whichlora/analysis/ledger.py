@@ -16,7 +16,7 @@ def as_text(value: float, unit: str) -> str:
     Args:
         value: Rates and differences on the 0–1 scale; other units as they are.
         unit: 'percent', 'points' (signed), 'size' (of a change in points), 'probability', 'count', 'factor', 'hours',
-            'seconds', 'gib' or 'card' (memory of a card).
+            'seconds', 'gib', 'card' (memory of a card) or 'weight' (of an adapter).
     """
     if unit == "percent":
         return f"{100 * value:.0f} %"
@@ -36,6 +36,8 @@ def as_text(value: float, unit: str) -> str:
         return f"{value:.1f} s"
     if unit == "gib":
         return f"{value:.1f} GiB"
+    if unit == "weight":
+        return f"{value:g}"
     if unit == "card":
         return f"{value:.0f} GiB"
     raise ValueError(f"unknown unit '{unit}'")
