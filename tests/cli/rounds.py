@@ -1,7 +1,7 @@
 """A painter project on two portraits whose pictures are judged by what is planted in the LoRAs, not by metrics.
 
-The verbs under test propose, make, compare and store; how well a metric reads a picture is tested elsewhere. The planted
-judge knows the truth of a row from the numbers in its files at its weights.
+The verbs under test propose, make, compare and store; how well a metric reads a picture is tested elsewhere. The
+planted judge knows the truth of a row from the numbers in its files at its weights.
 """
 
 from __future__ import annotations

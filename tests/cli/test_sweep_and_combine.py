@@ -39,7 +39,7 @@ def clean(document):
     advice = Recommendation("undecided", None, "", False, "")
     findings = Findings("t", "painter", 0.7, (), 2, (), (), advice, {}, (), (), {"analysis": {
         "figures": document["bound"]["figures"], "sentences": document["bound"]["sentences"],
-        "names": [*LORAS, *[name for name in document.get("named", ())]]}})
+        "names": [*LORAS, *document.get("named", ())]}})
     return [problem for sentence in document["sentences"] for problem in lint(sentence, findings)]
 
 

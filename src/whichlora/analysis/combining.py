@@ -21,8 +21,8 @@ from whichlora.types import Candidate
 MARGIN = 0.05
 """Difference of consistency that matters (0 to 1)."""
 WORTH_TRYING = 0.02
-"""Difference of shrunken rates from which on a stack is worth its pictures: shrunken ones lie close together while there
-are few photographs, and a wrong proposal costs pictures, not a wrong verdict."""
+"""Difference of shrunken rates from which on a stack is worth its pictures: shrunken rates lie close together while
+there are few photographs, and a wrong proposal costs pictures, not a wrong verdict."""
 CALMER = 0.8
 """Factor on the weight of a part that disturbs another."""
 LEAST_WEIGHT = 0.4
