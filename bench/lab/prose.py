@@ -9,7 +9,7 @@ import numpy as np
 from lab.decisions import random_world
 from lab.figures import Figure, at_most
 from whichlora.analysis.analyse import analyse
-from whichlora.analysis.lint import lint
+from whichlora.analysis.lint import lint_all
 from whichlora.analysis.prose import texts
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.simulate import project_of
@@ -24,5 +24,5 @@ def prose(quick: bool) -> list[Figure]:
         world = replace(random_world(rng, int(rng.choice((3, 5, 8, 12))), bool(i % 2)), seeds=1)
         plan, generations, scores = project_of(world, rng)
         found = analyse(plan, generations, scores, settings=Settings(draws=300))
-        problems += sum(len(lint(text, found)) for text in texts(found))
+        problems += len(lint_all(texts(found), found))
     return [at_most(f"unbound numbers and over-strong words in {count} reports", problems, 0)]

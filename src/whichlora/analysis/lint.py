@@ -6,7 +6,7 @@ Does: list what is wrong with a text. Does not: repair it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from whichlora.analysis.ledger import as_text
@@ -48,21 +48,31 @@ def lint(text: str, findings: Findings) -> tuple[str, ...]:
         text: One or more sentences.
         findings: What was stored.
     """
+    return lint_all([text], findings)
+
+
+def lint_all(texts: Iterable[str], findings: Findings) -> tuple[str, ...]:
+    """Problems of many texts; quicker than one by one."""
     analysis: Mapping[str, Any] = findings.manifest.get("analysis", {})
     figures: Mapping[str, Mapping[str, Any]] = analysis.get("figures", {})
+    sentences = sorted((e for e in analysis.get("sentences", ()) if len(e["text"]) > 12), key=lambda e: -len(e["text"]))
+    numbers = _Numbers(findings)
     problems: list[str] = []
-    rest = text
-    for entry in sorted(analysis.get("sentences", ()), key=lambda e: -len(e["text"])):
-        if len(entry["text"]) > 12 and entry["text"] in rest:
-            rest = rest.replace(entry["text"], " ")
-            bound = {name: figures[name] for name in entry["figures"] if name in figures}
-            problems += _unbound(entry["text"], bound, findings)
-            problems += _unclaimed(entry["text"], entry["claims"], findings)
-            problems += _words(entry["text"], findings)
-    problems += _unbound(rest, figures, findings)
-    for sentence in _SENTENCE.split(rest):
-        problems += _words(sentence, findings)
-        problems += [problem for facts in _subjects(sentence, findings) for problem in _beyond(sentence, facts)]
+    for text in texts:
+        rest = text
+        for entry in sentences:
+            if entry["text"] in rest:
+                rest = rest.replace(entry["text"], " ")
+                bound = {name: figures[name] for name in entry["figures"] if name in figures}
+                problems += numbers.unbound(entry["text"], bound)
+                problems += _unclaimed(entry["text"], entry["claims"], findings)
+                problems += _words(entry["text"], findings)
+        if not rest.strip():
+            continue
+        problems += numbers.unbound(rest, figures)
+        for sentence in _SENTENCE.split(rest):
+            problems += _words(sentence, findings)
+            problems += [problem for facts in _subjects(sentence, findings) for problem in _beyond(sentence, facts)]
     return tuple(dict.fromkeys(problems))
 
 
@@ -72,7 +82,7 @@ def assert_clean(texts: Sequence[str], findings: Findings) -> None:
     Raises:
         ValueError: Lists the problems; reaching it is a fault of the product, not of the user.
     """
-    problems = [problem for text in texts for problem in lint(text, findings)]
+    problems = lint_all(texts, findings)
     if problems:
         raise ValueError("prose says more than was stored: " + "; ".join(problems))
 
@@ -89,23 +99,40 @@ def names_of(findings: Findings) -> list[str]:
     return sorted((name for name in names if name), key=len, reverse=True)
 
 
-def _unbound(prose: str, figures: Mapping[str, Mapping[str, Any]], findings: Findings) -> list[str]:
-    printed = [as_text(f["value"], f["unit"]) for f in figures.values()]
-    allowed = {_plain(match.group()) for text in printed for match in _NUMBER.finditer(text)}
-    # Inside a bracketed interval the unit is understood.
-    bare = {token.removesuffix("%") for token in allowed if token.endswith("%")}
-    cleaned = prose
-    for name in names_of(findings):
-        if any(char.isdigit() for char in name):
+class _Numbers:
+    """Finds numbers that are bound to no figure; what does not hang on the text is worked out once."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.names = [name for name in names_of(findings) if any(char.isdigit() for char in name)]
+        self.known: dict[tuple[float, str], set[str]] = {}
+
+    def tokens(self, figure: Mapping[str, Any]) -> set[str]:
+        """How a figure may be printed."""
+        key = float(figure["value"]), str(figure["unit"])
+        if key not in self.known:
+            self.known[key] = {_plain(match.group()) for match in _NUMBER.finditer(as_text(*key))}
+        return self.known[key]
+
+    def unbound(self, prose: str, figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Numbers of a text that none of the figures is printed as."""
+        cleaned = prose
+        for name in self.names:
             cleaned = cleaned.replace(name, "·")
-    problems = []
-    for match in _NUMBER.finditer(cleaned):
-        token = _plain(match.group())
-        before, after = cleaned[: match.start()], cleaned[match.end() :]
-        inside = before.rfind("[") > before.rfind("]") and "]" in after
-        if token not in allowed and not (inside and token in bare):
-            problems.append(f"unbound number '{match.group().strip()}' in '{_short(prose)}'")
-    return problems
+        found = list(_NUMBER.finditer(cleaned))
+        if not found:
+            return []
+        allowed: set[str] = set()
+        allowed.update(*(self.tokens(figure) for figure in figures.values()))
+        # Inside a bracketed interval the unit is understood.
+        bare = {token.removesuffix("%") for token in allowed if token.endswith("%")}
+        problems = []
+        for match in found:
+            token = _plain(match.group())
+            before, after = cleaned[: match.start()], cleaned[match.end() :]
+            inside = before.rfind("[") > before.rfind("]") and "]" in after
+            if token not in allowed and not (inside and token in bare):
+                problems.append(f"unbound number '{match.group().strip()}' in '{_short(prose)}'")
+        return problems
 
 
 def _words(sentence: str, findings: Findings) -> list[str]:
