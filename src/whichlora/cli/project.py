@@ -16,6 +16,7 @@ from whichlora import registry
 from whichlora.errors import ProjectError, RefusedError, UserError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
+from whichlora.plan.watching import ROWS_NAME as WATCHED_NAME
 from whichlora.suite.combinations import with_combinations
 from whichlora.suite.loading import load_suite
 from whichlora.suite.schema import Suite
@@ -48,6 +49,7 @@ def open_project(folder: Path) -> Project:
     """
     workspace = Workspace.open(folder)
     suite = with_combinations(load_suite(workspace.suite_path), workspace.combinations_path)
+    suite = with_combinations(suite, workspace.folder / WATCHED_NAME)
     from whichlora.suite.photos import examine_photos
 
     paths = list_pictures(workspace.refs)
