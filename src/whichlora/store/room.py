@@ -110,21 +110,26 @@ class WaitForRoom:
             DiskFullError: Nobody made room in time.
         """
         now = time.monotonic()
-        if self._since is None or now - self._last > self.retry_s:
+        first = self._since is None or now - self._last > self.retry_s
+        if first:
             self._since = now
             self.tell(f"{error.message} Waiting for room: free some space, and the run goes on by itself; Ctrl-C stops "
                       "it, and nothing is lost.")
-        before, until = free_bytes(self.folder), now + self.retry_s
-        while (now := time.monotonic()) < until:
-            if now - self._since >= self.patience_s:
+        assert self._since is not None
+        until = now + self.retry_s
+        while True:
+            # Slept first: where room shows and writes fail all the same (a quota), this must not spin.
+            time.sleep(self.poll_s)
+            self._last = time.monotonic()
+            if self._last - self._since >= self.patience_s:
                 self._since = None
                 raise error
-            if free_bytes(self.folder) >= max(before + 1, _comfortable(self.folder)):
-                self.tell("There is room again; going on.")
-                self._since = None
+            if free_bytes(self.folder) >= _comfortable(self.folder):
+                if first:
+                    self.tell("There is room again; going on.")
                 return
-            time.sleep(min(self.poll_s, max(0.0, self._since + self.patience_s - now)))
-        self._last = time.monotonic()
+            if self._last >= until:
+                return
 
 
 def _comfortable(folder: Path) -> int:
