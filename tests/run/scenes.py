@@ -24,6 +24,8 @@ from whichlora.suite.loading import parse_suite
 from whichlora.suite.templating import render_suite
 from whichlora.types import SourceImage
 
+ROOT = Path(__file__).resolve().parents[2]
+
 FAULTY = '''
 """A painter that breaks when it is told to."""
 import ctypes, dataclasses, json, os, pathlib, time
