@@ -49,7 +49,8 @@ def _whole(findings: Findings, width: int) -> Group:
         parts.append(Text(f"{count(hidden, 'more row')} in the report.", "dim"))
     out = sum(row.screened_out is not None for row in findings.candidates)
     if out:
-        parts.append(Text(f"{count(out, 'candidate')} screened out on the way (out): fewer pictures, not failed.", "dim"))
+        left = count(out, "candidate")
+        parts.append(Text(f"{left} screened out on the way (out): fewer pictures, not failed.", "dim"))
     if findings.refused:
         parts.append(Text(f"{count(len(findings.refused), 'file')} refused; the report says why.", "dim"))
     if chosen.next_step:

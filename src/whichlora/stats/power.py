@@ -121,6 +121,7 @@ def detectable_points(
     return 100 * float(np.interp(wanted, reached, gains))
 
 
+@lru_cache(maxsize=4096)
 def rough_points(
     photos: int, cells_per_photo: float, icc: float = 0.2, candidates: int = 8, *, rate: float = 0.5,
     wanted: float = 0.8,

@@ -1,0 +1,384 @@
+"""Screening: does it keep the best, at what cost, and are the figures of those who stay still honest?
+
+    python bench/screening.py                     every count at full length (some minutes)
+    python bench/screening.py --quick             the same questions with fewer repeats
+    python bench/screening.py --record PROJECT    write a measured project's passes to bench/recorded/matrix.json
+    python bench/screening.py --json              one JSON document on stdout
+
+Simulated matrices have 12 candidates, one of them better by a gap in logits, and a photograph effect of which half is
+shared by all. 'The full matrix' is what measuring everything would have picked on the same data: no screening can be
+expected to beat it. Exit status 1 if a figure misses its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import norm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from lab.figures import Figure, at_least, at_most
+
+from whichlora.stats.multiple import max_t
+from whichlora.stats.rates import new_photo_bounds
+from whichlora.stats.screening import chosen_on, cost, schedule, standing, survivors
+
+RECORDED = Path(__file__).resolve().parent / "recorded" / "matrix.json"
+COUNT = 12
+SHARE = 0.35
+
+
+def drawn(
+    rng: np.random.Generator, repeats: int, rates: Sequence[float], photos: int, cells: int, icc: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Passes and their latent margins, shape (repeats, candidates, photos, cells); a larger margin passes more."""
+    shape = (repeats, len(rates), photos, cells)
+    together = rng.standard_normal((repeats, 1, photos, 1), dtype=np.float32)
+    own = rng.standard_normal((*shape[:3], 1), dtype=np.float32)
+    latent = np.sqrt(icc / 2) * (together + own) + np.sqrt(1 - icc) * rng.standard_normal(shape, dtype=np.float32)
+    margin = norm.ppf(rates).astype(np.float32)[None, :, None, None] - latent
+    return margin > 0, margin
+
+
+def in_steps(values: np.ndarray) -> np.ndarray:
+    """Photographs first: shape (repeats, candidates, photos × cells)."""
+    return values.transpose(0, 1, 3, 2).reshape(*values.shape[:2], -1)
+
+
+def screen(y: np.ndarray, rounds: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Who is left after every round's cut, shape (repeats, candidates); ties fall at random."""
+    rng = np.random.default_rng(1)
+    total = np.cumsum(y, axis=2, dtype=np.float64)
+    alive = np.ones(y.shape[:2], bool)
+    for steps, keep in rounds:
+        score = total[:, :, steps - 1] / steps + 1e-7 * rng.random(alive.shape)
+        score[~alive] = -np.inf
+        order = np.argsort(-score, axis=1)[:, :keep]
+        alive = np.zeros_like(alive)
+        np.put_along_axis(alive, order, True, axis=1)
+    return alive
+
+
+def found(y: np.ndarray, rounds: Sequence[tuple[int, int]]) -> float:
+    """Share of repeats in which the first candidate, the truly best, comes out ahead."""
+    last = rounds[-1][0]
+    return float(screen(y, [*rounds, (last, 1)])[:, 0].mean())
+
+
+def two_likeliest(y: np.ndarray, cells: int, block: int = 20) -> float:
+    """Top-two posterior sampling with the same cells, a block of `block` steps at a time, unpaired in seeds."""
+    rng = np.random.default_rng(2)
+    repeats, count, steps = y.shape
+    blocks = steps // block
+    total = np.cumsum(y[:, :, : blocks * block].reshape(repeats, count, blocks, block).sum(axis=3), axis=2)
+    total = np.concatenate([np.zeros((repeats, count, 1)), total], axis=2)
+    spread, rows = float(y.std()), np.arange(repeats)
+    seen = np.ones((repeats, count), int)
+    for _ in range(cells // block - count):
+        mean = np.take_along_axis(total, seen[:, :, None], 2)[:, :, 0] / (seen * block)
+        error = 1.1 * spread / np.sqrt(seen * block)
+        one = (mean + error * rng.standard_normal(mean.shape)).argmax(axis=1)
+        again = mean + error * rng.standard_normal(mean.shape)
+        again[rows, one] = -np.inf
+        pick = np.where(rng.random(repeats) < 0.5, one, again.argmax(axis=1))
+        room = np.where(seen < blocks, mean + error * rng.standard_normal(mean.shape), -np.inf).argmax(axis=1)
+        seen[rows, np.where(seen[rows, pick] < blocks, pick, room)] += 1
+    mean = np.take_along_axis(total, seen[:, :, None], 2)[:, :, 0] / (seen * block)
+    return float((mean.argmax(axis=1) == 0).mean())
+
+
+def one_at_a_time(steps: int) -> list[tuple[int, int]]:
+    """Successive rejects proper: a candidate leaves in every round, the last two are completed."""
+    low, high = 0.0, 1e6
+    for _ in range(60):
+        scale = (low + high) / 2
+        seen = [min(steps, int(scale / size)) for size in range(COUNT, 2, -1)]
+        spent = sum(size * (now - then) for size, now, then in zip(
+            range(COUNT, 2, -1), seen, [0, *seen[:-1]], strict=True)) + 2 * (steps - seen[-1])
+        low, high = (scale, high) if spent <= SHARE * COUNT * steps else (low, scale)
+    seen = [min(steps, int(low / size)) for size in range(COUNT, 2, -1)]
+    return [(now, size - 1) for now, size in zip(seen, range(COUNT, 2, -1), strict=True)] + [(steps, 2)]
+
+
+def halving(steps: int) -> list[tuple[int, int]]:
+    """12, 6, 3, 3: equal spending a round, nobody completed on purpose."""
+    spend = SHARE * COUNT * steps / 3
+    first = int(spend / 12)
+    second = first + int(spend / 6)
+    return [(first, 6), (second, 3), (min(steps, second + int(spend / 3)), 3)]
+
+
+def finding(quick: bool) -> list[Figure]:
+    """The true best of 12 at 35 % of the matrix, 20 photographs × 16 cells, by several ways of spending them."""
+    rng = np.random.default_rng(1)
+    repeats = 800 if quick else 8_000
+    result = []
+    for gap in (1.0, 0.5):
+        rates = 1 / (1 + np.exp(-np.array([0.8] + [0.8 - gap] * (COUNT - 1))))
+        won, margin = drawn(rng, repeats, rates, 20, 16, 0.15)
+        y = in_steps(won).astype(np.float32)
+        steps = y.shape[2]
+        rounds = schedule(COUNT, steps, SHARE)
+        plain = [(stage.steps, stage.keep) for stage in rounds]
+        whole = y.mean(axis=2) + 1e-7 * rng.random(y.shape[:2])
+        mine, everything = found(y, plain), float((whole.argmax(axis=1) == 0).mean())
+        slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
+        what = f"gap {gap:g} logit, 20 photographs × 16"
+        result += [
+            at_least(f"finds the true best, {what}", mine, 0.95, slack) if gap == 1 else Figure(
+                f"finds the true best, {what} (wanted 0.95; the full matrix does not reach it)", round(mine, 3),
+                "printed", True),
+            Figure(f"  the full matrix, {what}", round(everything, 3), "printed", True),
+            at_most(f"  share of the matrix spent, {what}", cost(COUNT, rounds) / COUNT / steps, SHARE),
+        ]
+        if gap == 0.5:
+            noisy = margin + 1.02 * rng.standard_normal(margin.shape, dtype=np.float32)
+            result += [
+                Figure("  tried: halving (12, 6, 3), nobody completed", round(found(y, halving(steps)), 3), "printed",
+                       True),
+                Figure("  tried: one candidate leaves a round", round(found(y, one_at_a_time(steps)), 3), "printed",
+                       True),
+                Figure("  tried: top-two posterior sampling", round(two_likeliest(y, int(SHARE * y[0].size)), 3),
+                       "printed", True),
+                Figure("  tried: a grade free of noise instead of passes", round(found(in_steps(margin), plain), 3),
+                       "printed", True),
+                Figure("  tried: a grade that agrees with it at 0.7", round(found(in_steps(noisy), plain), 3),
+                       "printed", True),
+                Figure("  tried: passes less the mean of all candidates on the cell (control variate)",
+                       round(found(y - y.mean(axis=1, keepdims=True), plain), 3), "printed", True),
+            ]
+    return [*result, *more_photographs(rng, repeats)]
+
+
+def more_photographs(rng: np.random.Generator, repeats: int) -> list[Figure]:
+    """What 0.5 logit takes: the same share of a matrix with 40 photographs."""
+    rates = 1 / (1 + np.exp(-np.array([0.8] + [0.3] * (COUNT - 1))))
+    y = in_steps(drawn(rng, repeats, rates, 40, 16, 0.15)[0]).astype(np.float32)
+    plain = [(stage.steps, stage.keep) for stage in schedule(COUNT, y.shape[2], SHARE)]
+    slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
+    return [at_least("finds the true best, gap 0.5 logit, 40 photographs × 16", found(y, plain), 0.95, slack)]
+
+
+def replayed(quick: bool) -> list[Figure]:
+    """12 candidates × 20 photographs × 4 instructions, like a measured matrix: photographs and rivals drawn anew."""
+    record = json.loads(RECORDED.read_text(encoding="utf-8"))
+    repeats = 150 if quick else 2_000
+    slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
+    result = []
+    for what, edits in (
+        ("must-haves", [e for e, family in record["families"].items() if family in record["must_have"]]),
+        ("all instructions", list(record["families"])),
+    ):
+        names = sorted(record["passed"], key=lambda name, e=edits: -_rate(record, name, e))
+        lead = _rate(record, names[0], edits) - _rate(record, names[1], edits)
+        kept, same, whole, share = _replay(record, names, edits, SHARE, repeats)
+        result += [
+            Figure(f"recorded matrix, {what}: the best leads the second by, points", round(100 * lead, 1), "printed",
+                   True),
+            at_least(f"recorded matrix, {what}: the true best is picked", kept, 0.95, slack),
+            Figure("  the full matrix picks it", round(whole, 3), "printed", True),
+            at_least("  the same pick as the full matrix", same, 0.95, slack),
+            at_most("  share of the matrix spent", share, SHARE),
+            Figure("  pictures made of 960", float(round(960 * share)), "printed", True),
+        ]
+        enough = SHARE
+        for smaller in (0.3, 0.25, 0.2, 0.15, 0.1, 0.07):
+            if _replay(record, names, edits, smaller, repeats)[0] < 0.95:
+                break
+            enough = smaller
+        result.append(Figure(f"  least share that still picks it 19 times of 20, {what}", enough, "printed", True))
+    return result
+
+
+def _replay(
+    record: dict[str, object], names: Sequence[str], edits: Sequence[str], share: float, repeats: int,
+) -> tuple[float, float, float, float]:
+    """Shares of repeats in which the best is picked, the full matrix's pick is, the full matrix finds it; cells."""
+    rng = np.random.default_rng(2)
+    kept = same = whole = 0
+    spent = 0.0
+    for _ in range(repeats):
+        y, kind = _like(rng, record, names, list(record["families"]))  # type: ignore[call-overload]
+        order = rng.permutation(COUNT)  # equals are kept in the plan's order, which must not know the best
+        y, best = y[order], int(np.flatnonzero(order == 0)[0])
+        needed = [i for i, e in enumerate(kind) if e in edits]
+        rounds = schedule(COUNT, y.shape[1], share)
+        alive = list(range(COUNT))
+        for stage in rounds[:-1]:
+            columns = [i for i in needed if i < stage.steps]
+            stay = survivors(y[alive][:, columns], [kind[i] for i in columns], stage.keep)
+            alive = [alive[i] for i in stay]
+        last = [i for i in needed if i < rounds[-1].steps]
+        mine = standing(y[:, last], [kind[i] for i in last])[0]
+        overall = standing(y[:, needed], [kind[i] for i in needed])[0]
+        pick = max(alive, key=lambda i: mine[i])
+        kept += pick == best
+        same += bool(overall[pick] >= overall.max() - 1e-12)
+        whole += int(overall.argmax()) == best
+        spent += cost(COUNT, rounds) / y.size
+    return kept / repeats, same / repeats, whole / repeats, spent / repeats
+
+
+def _rate(record: dict[str, object], name: str, edits: Sequence[str]) -> float:
+    cells = record["passed"][name]  # type: ignore[index]
+    return float(np.mean([np.mean([row[e] for row in cells.values() if e in row]) for e in edits]))
+
+
+def _like(
+    rng: np.random.Generator, record: dict[str, object], names: Sequence[str], edits: Sequence[str],
+) -> tuple[np.ndarray, list[str]]:
+    """The best and eleven draws from the rest, on twenty photographs drawn with replacement.
+
+    A cell passes as recorded three times in five, else by its candidate's rate at the instruction, so that copies of
+    one candidate are rivals and not twins.
+    """
+    passed = record["passed"]
+    photos = list(next(iter(passed.values())))  # type: ignore[union-attr,attr-defined]
+    chosen = [photos[i] for i in rng.integers(0, len(photos), 20)]
+    rows = [names[0], *(names[1 + i] for i in rng.integers(0, len(names) - 1, COUNT - 1))]
+    steps = [(photo, edits[(number + turn) % len(edits)]) for turn in range(len(edits))
+             for number, photo in enumerate(chosen)]
+    means = {name: {e: np.mean([row[e] for row in passed[name].values() if e in row]) for e in edits}  # type: ignore[index]
+             for name in set(rows)}
+    table = np.array([
+        [0.6 * passed[name][photo].get(e, means[name][e]) + 0.4 * means[name][e] for photo, e in steps]  # type: ignore[index]
+        for name in rows
+    ])
+    return (rng.random(table.shape) < table).astype(float), [e for _, e in steps]
+
+
+def honest(quick: bool) -> list[Figure]:
+    """Intervals of finalists and 'better than base' among candidates that are all equal: the worst case for both."""
+    rng = np.random.default_rng(3)
+    repeats = 300 if quick else 4_000
+    covered, plain, lift, above = [], [], [], []
+    for photos, cells in ((8, 8), (12, 4), (20, 4), (20, 16)):
+        steps = photos * cells
+        for share in (SHARE, 0.25):
+            rounds = schedule(COUNT, steps, share)
+            if not rounds or rounds[-1].steps < steps:
+                continue
+            used = chosen_on(COUNT, rounds)
+            for icc in (0.0, 0.15, 0.4):
+                for rate in (0.5, 0.7, 0.9):
+                    won, _ = drawn(rng, repeats, [rate] * COUNT, photos, cells, icc)
+                    y = in_steps(won).astype(np.float32)
+                    alive = screen(y, [(stage.steps, stage.keep) for stage in rounds])
+                    fresh, each = _by_photo(y[:, :, used:], photos, used)
+                    low, high, floor, *_ = new_photo_bounds(fresh[alive], each)
+                    covered.append(np.mean((low <= rate + 1e-9) & (rate <= high + 1e-9)))
+                    above.append(np.mean(floor > rate + 1e-9))
+                    lift.append(float(fresh[alive].mean()) - rate)
+                    first, _, *_ = new_photo_bounds(won.mean(axis=3)[alive], cells)
+                    plain.append(np.mean(first <= rate))
+    slack = 3 * np.sqrt(0.93 * 0.07 / repeats / 2)
+    return [
+        at_least("coverage of finalists' intervals, lowest of the grid", min(covered), 0.93, slack),
+        at_least("  the same, mean", float(np.mean(covered)), 0.93),
+        Figure("  their figures too high by, points, mean of the grid", round(100 * float(np.mean(lift)), 1), "printed",
+               True),
+        Figure("  floor above the truth (nominal 0.05), mean", round(float(np.mean(above)), 3), "printed", True),
+        *family_wise(rng, quick),
+    ]
+
+
+def _by_photo(y: np.ndarray, photos: int, used: int) -> tuple[np.ndarray, float]:
+    """Photograph means of the steps from `used` on, and cells per photograph on harmonic average."""
+    at = (np.arange(y.shape[2]) + used) % photos
+    count = np.bincount(at, minlength=photos)
+    means = np.stack([y[:, :, at == k].sum(axis=2) for k in range(photos)], axis=2) / np.maximum(count, 1)
+    return means[:, :, count > 0], float((count > 0).sum() / np.sum(1 / count[count > 0]))
+
+
+def family_wise(rng: np.random.Generator, quick: bool) -> list[Figure]:
+    """Any finalist falsely shown better or worse than base, where all equal base."""
+    repeats = 150 if quick else 3_000
+    rates, naive = [], []
+    for photos, cells in ((12, 4), (20, 4)):
+        rounds = schedule(COUNT, photos * cells, SHARE)
+        used = chosen_on(COUNT, rounds)
+        won, _ = drawn(rng, repeats, [0.6] * (COUNT + 1), photos, cells, 0.2)
+        y = in_steps(won).astype(np.float32)
+        alive = screen(y[:, 1:], [(stage.steps, stage.keep) for stage in rounds])
+        fresh, _ = _by_photo(y[:, :, used:], photos, used)
+        false = careless = 0
+        for i in range(repeats):
+            d = (fresh[i, 1:][alive[i]] - fresh[i, :1]).T
+            false += bool((max_t(d, absent=COUNT - d.shape[1]) <= 0.05).any())
+            everything = won[i].mean(axis=2)
+            careless += bool((max_t((everything[1:][alive[i]] - everything[:1]).T) <= 0.05).any())
+        rates.append(false / repeats)
+        naive.append(careless / repeats)
+    slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
+    return [
+        at_most("a finalist falsely 'better or worse than base', higher of 2 worlds", max(rates), 0.06, slack),
+        Figure("  the same if only finalists were counted and all their cells used", round(max(naive), 3), "printed",
+               True),
+    ]
+
+
+def record(folder: Path) -> None:
+    """Write the passes of a measured project, controls left out."""
+    from whichlora.cli._screened import answers
+    from whichlora.plan.codec import plan_from_json
+    from whichlora.store import Store
+
+    with Store(folder) as store:
+        plan = plan_from_json(store.document("plan") or {})
+        told = answers(plan, store, [cell.id for cell in plan.cells])
+    cases = {case.id: case for case in plan.cases}
+    passed: dict[str, dict[str, dict[str, int]]] = {}
+    for cell in plan.cells:
+        row = next(c for c in plan.candidates if c.name == cell.candidate)
+        answer = told.get(cell.id)
+        if row.role == "candidate" and answer is not None:
+            case = cases[cell.case]
+            passed.setdefault(row.name, {}).setdefault(case.source, {})[case.edit] = int(answer)
+    families = {case.edit: case.family for case in plan.cases}
+    RECORDED.parent.mkdir(exist_ok=True)
+    RECORDED.write_text(json.dumps(
+        {"families": families, "must_have": list(plan.must_have), "passed": passed}, indent=1) + "\n", encoding="utf-8")
+    print(f"{sum(len(row) for rows in passed.values() for row in rows.values())} cells written to {RECORDED}")
+
+
+PARTS: dict[str, Callable[[bool], list[Figure]]] = {"finding": finding, "replayed": replayed, "honest": honest}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--only", choices=sorted(PARTS), action="append", help="only this part (may be repeated)")
+    parser.add_argument("--record", type=Path, metavar="PROJECT", help="record a measured project and stop")
+    given = parser.parse_args()
+    if given.record:
+        record(given.record)
+        return 0
+    figures: list[Figure] = []
+    seconds = {}
+    for name, part in PARTS.items():
+        if given.only and name not in given.only:
+            continue
+        start = time.perf_counter()
+        figures += part(given.quick)
+        seconds[name] = round(time.perf_counter() - start, 1)
+        print(f"{name}: {seconds[name]} s", file=sys.stderr)
+    if given.json:
+        facts = {"what": "simulated and replayed matrices", "quick": given.quick, "seconds": seconds}
+        print(json.dumps({"figures": [asdict(figure) for figure in figures], "run": facts}, indent=1))
+    else:
+        for figure in figures:
+            print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value} ({figure.target})")
+    return 0 if all(figure.ok for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
