@@ -174,9 +174,9 @@ def stored_design(folder: Path) -> Design | None:
 
 def keep_design(project: Project, design: Design) -> None:
     """Store a design, so that a run keeps to it."""
-    from whichlora.store import Store
+    from whichlora.cli._writing import writing
 
-    with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
+    with writing(project.workspace, create=True) as store:
         store.add_document(budgets.DOCUMENT, budgets.design_to_json(design))
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whichlora.cli._writing import refuse_if_busy, writing
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, choose_device, identify_base, library_versions, open_project
 from whichlora.cli.stages import stored_plan
@@ -133,9 +134,10 @@ def open_measured(folder: Path, device: str, hiring: Hiring | None = None) -> Ge
         ProjectError: Nothing was run or scored yet, or another process works in it.
         RefusedError: The base is not the one that the pictures were made with.
     """
+    refuse_if_busy(folder)
     project = open_project(folder)
     chosen = choose_device(device)
-    with project.workspace.owned(), Store(project.workspace.folder) as store, ExitStack() as stack:
+    with writing(project.workspace) as store, ExitStack() as stack:
         plan = stored_plan(store)
         if not store.finished() & {cell.id for cell in plan.cells}:
             raise ProjectError("This project has no pictures yet.", fix=f"Run: whichlora evaluate {folder}")

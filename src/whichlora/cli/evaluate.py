@@ -26,8 +26,10 @@ def command(
 ) -> None:
     """Run, score, decide and report."""
     from whichlora.cli._repeat import repetition, require_material
+    from whichlora.cli._writing import refuse_if_busy
     from whichlora.cli.project import choose_device, open_project
 
+    refuse_if_busy(folder)
     bundle = require_material(folder)
     project = open_project(folder)
     outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {folder}",
@@ -46,12 +48,12 @@ def command(
 
 def chain(project, device: str, *, markdown: Path | None, command: str, show_live: bool = False, after_score=None):  # noqa: ANN001, ANN201
     """All stages over an opened project; `after_score(store, plan)` may append further scores."""
+    from whichlora.cli._writing import writing
     from whichlora.cli.live import LivePage
     from whichlora.cli.stages import Outcome, cell_counts, conclude, generate, publish, score
     from whichlora.cli.wishes import analysis_settings
-    from whichlora.store import Store
 
-    with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
+    with writing(project.workspace, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=show_live)
         plan = generate(project, store, device=device, page=page)
         score(project, store, plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,14 @@ class LivePage:
         return True
 
     def _write(self, stage: str, done: int, total: int, eta_s: float | None, *, finished: bool = False) -> None:
+        self._written = time.monotonic()
+        # The page is a comfort: a disk too full for it must not end a run that would wait for room.
+        with suppress(OSError):
+            self._update(stage, done, total, eta_s, finished=finished)
+
+    def _update(self, stage: str, done: int, total: int, eta_s: float | None, *, finished: bool) -> None:
         from whichlora.report.live import update_live
 
-        self._written = time.monotonic()
         update_live(self.folder, {
             "project": self._plan.project if self._plan else "", "stage": stage, "planned": total, "done": done,
             "failed": self._failed, "eta_s": eta_s, "elapsed_s": self._written - self._started, "finished": finished,

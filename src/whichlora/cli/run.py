@@ -42,15 +42,17 @@ def command(
     """Make the pictures of a project."""
     from whichlora.cli._budget import Wish, one_wish
     from whichlora.cli._hiring import choose_hiring, submit
+    from whichlora.cli._writing import refuse_if_busy, writing
     from whichlora.cli.live import LivePage
     from whichlora.cli.plan import describe
     from whichlora.cli.project import choose_device, open_project
     from whichlora.cli.stages import cell_counts, generate
     from whichlora.plan.screening import DOCUMENT, screening_from_json, screening_to_json
-    from whichlora.store import Store
 
     one_wish(budget, full)
     wish = Wish(budget, full, seconds_per_image)
+    if not dry_run:
+        refuse_if_busy(folder)
     project = open_project(folder)
     if dry_run:
         document = describe(project, choose_device(device), wish)
@@ -66,7 +68,7 @@ def command(
         submit(folder, device=device, available=available, workers=workers, settings=slurm or [], json=json)
         return
     hiring = choose_hiring(executor, workers, ray_address, in_process=in_process)
-    with project.workspace.owned(), Store(project.workspace.folder, create=True) as store:
+    with writing(project.workspace, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=open_page)
         plan = generate(project, store, device=choose_device(device), page=page, available=available,
                         hiring=hiring, wish=wish)

@@ -48,8 +48,7 @@ def room_for(plan: Plan, store: Store) -> Room:
     """Estimate what the missing pictures of a plan need, and look at the disk. Costs no more than a look at rows.
 
     Raises:
-        DiskFullError: There is surely too little: less than the estimate when this project's pictures are known, less
-            than half of it when it is a guess.
+        DiskFullError: There is surely too little: less than half of the estimate.
     """
     areas = {item.name: item.sampler.reference_area_px for item in plan.candidates}
     finished = store.finished()
@@ -58,7 +57,8 @@ def room_for(plan: Plan, store: Store) -> Room:
     measured = len(sizes) >= _ENOUGH_TO_TELL
     needed = len(pending) * sum(sizes) / len(sizes) if measured else sum(pending.values()) * BYTES_PER_PX
     room = Room(len(pending), int(needed), free_bytes(store.folder), measured)
-    if room.free_bytes < room.needed_bytes * (1.0 if measured else 0.5):
+    # Screening may stop early and the estimate may be high: what is merely short is waited for.
+    if room.free_bytes < room.needed_bytes / 2:
         raise DiskFullError(
             f"{room.pictures} pictures need about {_size(room.needed_bytes)}, but the disk of '{store.folder}' has "
             f"{_size(room.free_bytes)} free.",
