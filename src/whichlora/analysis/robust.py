@@ -6,14 +6,15 @@ Does: describe robustness and price the next purchase. Does not: choose (`decide
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.analysis import evidence
-from whichlora.analysis.decide import Contender, decide
+from whichlora.analysis.decide import Contender, possible_strategies
 from whichlora.analysis.table import Table
+from whichlora.findings import State
 from whichlora.stats.rates import expected_size, t_quantile, wilson
 from whichlora.stats.shrinkage import draw, probability_best
 
@@ -23,6 +24,7 @@ PURCHASES = (5, 10, 15, 20, 30, 40, 60, 80)
 """Numbers of additional photographs that are tried."""
 WANTED = 0.8
 """Probability of settling the question at which a purchase is worth naming."""
+STATES: tuple[State, ...] = ("PASS", "FAIL", "OPEN")
 WORLDS = 200
 """Simulated futures per purchase."""
 
@@ -239,14 +241,16 @@ def _settled(
     pooled = (photos * value + extra * seen) / (photos + extra)
     size, dof = expected_size(pooled, photos + extra, each, icc)
     low, high = (bound + np.array(easing) for bound in wilson(pooled, size, t_quantile(0.95, dof)))
-    pooled = pooled + np.array(easing)
-    firm = 0
-    for world in range(len(truths)):
-        future = [
-            replace(c, low=tuple(low[world, i]), high=tuple(high[world, i]), lean=tuple(pooled[world, i]))
-            for i, c in enumerate(found)
-        ]
-        firm += decide(future, must, target).firm
+    codes = np.where(low >= target, 0, np.where(high < target, 1, 2)).astype(np.int8)
+    codes[:, [c.barred for c in found]] = 1
+    kinds = [c.kind for c in found]
+    # Few tables of states exist, however many futures are drawn: each is decided once.
+    tables, counts = np.unique(codes.reshape(len(codes), -1), axis=0, return_counts=True)
+    firm = sum(
+        int(count) for states, count in zip(tables, counts, strict=True)
+        if len(possible_strategies(kinds, [[STATES[code] for code in row] for row in states.reshape(value.shape)],
+                                   must)) == 1
+    )
     return firm / len(truths)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nh3
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -21,7 +21,7 @@ _CARD_TAGS = {"p", "em", "strong", "code", "ul", "ol", "li", "br", "a", "blockqu
 
 def render(template: str, **values: Any) -> Markup:
     """Fill a template given as text; every value is escaped unless it is `Markup` already."""
-    return Markup(_environment().from_string(_PREAMBLE + template).render(**values))
+    return Markup(_compiled(template).render(**values))
 
 
 def render_file(name: str, **values: Any) -> str:
@@ -36,6 +36,11 @@ def card(text: str) -> Markup:
         dirty, tags=_CARD_TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https"},
         link_rel="noopener noreferrer nofollow",
     ))
+
+
+@cache
+def _compiled(template: str) -> Template:
+    return _environment().from_string(_PREAMBLE + template)
 
 
 @cache

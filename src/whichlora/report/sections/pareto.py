@@ -12,7 +12,7 @@ from whichlora.report.templates import render
 from whichlora.report.words import percent, seconds
 
 TEMPLATE = """
-<p class="lead">Up is “still the same person”, right is “did what was asked”. The best corner is the top right.
+<p class="lead">Up is “still the same person”, right is “did what was asked”. The goal is the top right corner.
 A larger dot takes longer.</p>
 <svg class="scatter" viewBox="0 0 {{ s.width }} {{ s.height }}" role="img"
 aria-label="Edit done against identity kept, one dot per candidate; the figures are in the table below">
