@@ -4,7 +4,7 @@
 
 Pictures are made by the painter family behind a plug-in that crashes, hangs and sleeps to order: a 'forward' of it is a
 sleep, so its speed-ups show what handing out work costs, not what a GPU does. `--quick` interrupts 6 times instead of
-100 and lets every twelfth cell run out of memory instead of each; `--ray` adds a cluster of four workers on this
+100 and lets every sixth cell run out of memory instead of each; `--ray` adds a cluster of four workers on this
 machine, of which one is killed and one loses its node.
 """
 
@@ -286,8 +286,8 @@ def measure(*, quick: bool, ray: bool, only: str = "") -> list[Figure]:
     """Everything, each in a folder of its own."""
     jobs: list[tuple[str, Callable[[Path], list[Figure]]]] = [
         ("interrupted again and again", lambda folder: interruptions(folder, 6 if quick else 100)),
-        ("out of memory", lambda folder: out_of_memory(folder, 12 if quick else 1)),
-        ("pace", lambda folder: pace(folder, 0.002 if quick else 0.008)),
+        ("out of memory", lambda folder: out_of_memory(folder, 6 if quick else 1)),
+        ("pace", lambda folder: pace(folder, 0.004 if quick else 0.012)),
         ("resume", resume),
     ]
     if ray:

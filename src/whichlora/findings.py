@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -262,6 +263,12 @@ def findings_from_json(data: Mapping[str, Any]) -> Findings:
     return build(Findings, data)
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Type hints of a dataclass, worked out once: a plan has ten thousand cells."""
+    return get_type_hints(kind)
+
+
 def build(kind: Any, data: Any) -> Any:
     """Rebuild `kind` (dataclasses, tuples and mappings inside) from plain data by its type hints."""
     origin = get_origin(kind)
@@ -269,7 +276,7 @@ def build(kind: Any, data: Any) -> Any:
         options = [arg for arg in get_args(kind) if arg is not type(None)]
         return None if data is None else build(options[0], data)
     if is_dataclass(kind) and isinstance(kind, type):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{f.name: build(hints[f.name], data[f.name]) for f in fields(kind) if f.name in data})
     if origin is tuple:
         return tuple(build(get_args(kind)[0], item) for item in data)

@@ -42,8 +42,8 @@ def command(
     from whichlora.workspace import SUITE_NAME
 
     require_run_extra()
-    _one_thread()
     if not (folder / SUITE_NAME).is_file():
+        _one_thread()
         set_up(folder, photos=_QUICK_PHOTOS if quick else _PHOTOS)
     progress_console.print(
         "A tiny Qwen-Image-Edit that ships with whichlora edits a toy character. Nine LoRAs from its 'community' "
@@ -64,7 +64,7 @@ def command(
 
 
 def _one_thread() -> None:
-    """Rendering and editing toy pictures is faster without threads that wait for one another."""
+    """Rendering toy pictures is faster without threads that wait for one another."""
     import torch
 
     torch.set_num_threads(1)
