@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -48,9 +50,8 @@ def random_transformer(parts: Parts, *, blocks: bool) -> Any:
     from diffusers import QwenImageTransformer2DModel  # pyright: ignore[reportPrivateImportUsage]
 
     config: Any = QwenImageTransformer2DModel.load_config(str(parts.places.folder / "transformer"))
-    with init_empty_weights():
+    with init_empty_weights(), _numbers(parts.dtype):
         model: Any = QwenImageTransformer2DModel.from_config(config)
-    model = model.to(parts.dtype)
     for name, child in model.named_children():
         if name != "transformer_blocks" or blocks:
             child.to_empty(device=parts.device)
@@ -69,8 +70,8 @@ def random_vae(parts: Parts) -> Any:
 
     torch.manual_seed(20509)
     config: Any = AutoencoderKLQwenImage.load_config(str(parts.places.folder / "vae"))
-    model: Any = AutoencoderKLQwenImage.from_config(config)
-    return model.to(parts.dtype)
+    with _numbers(parts.dtype):
+        return AutoencoderKLQwenImage.from_config(config)
 
 
 def random_text_encoder(parts: Parts) -> Any:
@@ -78,14 +79,20 @@ def random_text_encoder(parts: Parts) -> Any:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     text = (parts.places.folder / "text_encoder" / "config.json").read_text(encoding="utf-8")
-    before = torch.get_default_dtype()
     torch.manual_seed(20509)
+    with _numbers(parts.dtype), torch.device(parts.encoder_device):
+        return Qwen2_5_VLForConditionalGeneration._from_config(
+            Qwen2_5_VLConfig.from_dict(json.loads(text)), dtype=parts.dtype
+        )
+
+
+@contextmanager
+def _numbers(dtype: torch.dtype) -> Iterator[None]:
+    """Make parameters in a format from the start."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
     try:
-        torch.set_default_dtype(parts.dtype)
-        with torch.device(parts.encoder_device):
-            return Qwen2_5_VLForConditionalGeneration._from_config(
-                Qwen2_5_VLConfig.from_dict(json.loads(text)), dtype=parts.dtype
-            )
+        yield
     finally:
         torch.set_default_dtype(before)
 

@@ -1,0 +1,1 @@
+"""Phases of `bench/engine.py`: each measures one part in a process of its own and returns plain figures."""

@@ -1,0 +1,114 @@
+"""The command line on a base of random weights: run, kill, run again, report; resident and under a cap of 24 GiB."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+from enginelab.common import Bench
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 4
+
+
+def base_folder(bench: Bench) -> Path:
+    """Configurations of the true (or toy) size with a small tokenizer beside them; no weight file."""
+    from families import tiny
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    from whichlora.families._qwen.true_size import write_base
+
+    words = tiny.tokenizer()
+    ids = {f"{key}_token_id": words.convert_tokens_to_ids(token) for key, token in (
+        ("image", "<|image_pad|>"), ("video", "<|video_pad|>"), ("vision_start", "<|vision_start|>"),
+        ("vision_end", "<|vision_end|>"))}
+    folder = write_base(bench.folder / "base-project", toy=bench.toy, token_ids=ids)
+    limits = (56 * 56, 85 * 85) if bench.toy else (56 * 56, 28 * 28 * 1280)
+    Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(min_pixels=limits[0], max_pixels=limits[1]), tokenizer=words,
+        video_processor=Qwen2VLVideoProcessor(), chat_template="{{ messages }}",
+    ).save_pretrained(folder / "processor")
+    return folder
+
+
+def make_project(bench: Bench, name: str, base: Path) -> Path:
+    """3 candidates × 2 photographs × 2 prompts, few steps."""
+    from whichlora.cli.init import create_project
+    from whichlora.tinyworld.characters import write_demo_references
+    from whichlora.workspace import SUITE_NAME
+
+    folder = bench.folder / name
+    side = 64 if bench.toy else 1024
+    loras = [bench.lora(each) for each in ("a", "b2", "c")]
+    create_project(
+        folder, write_demo_references(bench.folder / f"refs-{name}", 2), [], template="figure",
+        candidates=[{"name": use.name, "loras": Path(use.path).name, "licence": "mit"} for use in loras],
+        samplers={"default": {"num_inference_steps": STEPS, "true_cfg_scale": 4.0,
+                              "reference_area_px": side * side, "condition_area_px": (84 if bench.toy else 384) ** 2}},
+        head={"name": name, "base": {"family": "qwen_image_edit", "location": str(base)}, "subject": "figure",
+              "sources": {"count": 2}},
+    )
+    for use in loras:
+        os.link(use.path, folder / "loras" / Path(use.path).name)
+    suite = yaml.safe_load((folder / SUITE_NAME).read_text(encoding="utf-8"))
+    suite["edits"], suite["seeds"] = suite["edits"][:2], [1]
+    suite["must_have"] = sorted({edit["family"] for edit in suite["edits"]})
+    (folder / SUITE_NAME).write_text(yaml.safe_dump(suite, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return folder
+
+
+def cells_done(folder: Path) -> int:
+    """Finished generations in a project's store."""
+    path = folder / "store.sqlite"
+    if not path.is_file():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as database:
+            return int(database.execute("SELECT count(*) FROM generations WHERE status = 'done'").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def project(bench: Bench) -> None:
+    """The whole chain twice."""
+    base = base_folder(bench)
+    caps = {"resident": {}, "capped": {"WHICHLORA_VRAM_GIB": "24"} if bench.device == "cuda" else
+            {"WHICHLORA_HOLD": "streamed"}}
+    for name, variables in caps.items():
+        if name == "resident" and bench.device != "cuda":
+            variables = {"WHICHLORA_ENGINE": "fast"}
+        folder = make_project(bench, name, base)
+        environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-m", "whichlora.cli.main"]
+        run = [*command, "run", str(folder), "--device", bench.device, "--full"]
+        log = (bench.folder / f"{name}.log").open("w", encoding="utf-8")
+        started = time.perf_counter()
+        first = subprocess.Popen(run, env=environment, stdout=log, stderr=log, start_new_session=True)
+        while cells_done(folder) < 6 and first.poll() is None and time.perf_counter() - started < 400:
+            time.sleep(0.2)
+        before = cells_done(folder)
+        if first.poll() is None:
+            os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        killed = time.perf_counter() - started
+        second = subprocess.run(run, env=environment, stdout=log, stderr=log, check=False, timeout=500)
+        report = subprocess.run([*command, "report", str(folder), "--json"], env=environment, capture_output=True,
+                                check=False, timeout=300, encoding="utf-8")
+        log.close()
+        answer = json.loads(report.stdout) if report.stdout.strip().startswith("{") else {}
+        bench.log(**{
+            f"project {name}: done when killed": before, f"project {name}: seconds until killed": killed,
+            f"project {name}: seconds in all": time.perf_counter() - started,
+            f"project {name}: exit statuses": [second.returncode, report.returncode],
+            f"project {name}: cells": answer.get("cells"), f"project {name}: report": answer.get("report"),
+            f"project {name}: rows": [(row["name"], row["seconds_per_image"], row["peak_memory_gib"])
+                                      for row in answer.get("candidates", [])],
+            f"project {name}: end of the log": (bench.folder / f"{name}.log").read_text(encoding="utf-8")[-600:],
+        })
