@@ -20,7 +20,7 @@ from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
 from whichlora.errors import ProjectError, UnknownNameError, UserError
-from whichlora.findings import Findings
+from whichlora.findings import Findings, to_json
 from whichlora.plan.codec import plan_from_json, plan_to_json
 from whichlora.run.choose import Hiring
 from whichlora.run.events import RunEvent
@@ -251,6 +251,7 @@ def verdict_document(findings: Findings, counts: dict[str, int], report: Path | 
         ],
         "refused": [dict(row) for row in findings.refused],
         "cells": counts,
+        **({"against": to_json(findings.against)} if findings.against else {}),
         "report": str(report) if report else None,
     }
 
