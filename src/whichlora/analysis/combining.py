@@ -79,8 +79,9 @@ class StackResult:
     capabilities: tuple[Interference, ...]
     """One entry per must-have that both have been measured on."""
     verdict: Verdict
-    """'better': shown ahead of the better part and of no part's own capability shown to lose more than the margin;
-    'worse': shown behind, or shown to lose one; 'open' otherwise."""
+    """'worse': shown behind its better part over the must-haves, or shown to lose one of them beyond the margin;
+    'better': not so, and shown ahead of its better part, or ahead of every part somewhere while nothing looks lost by
+    twice the margin; else 'open'."""
     lost: tuple[str, ...] = ()
     """Capabilities shown to be lost beyond the margin."""
     disturbed: tuple[str, ...] = ()
@@ -185,7 +186,8 @@ def compare(table: Table, stack: str, must: Sequence[str], *, margin: float = MA
         stack: The stack's row.
         must: Must-haves.
         margin: Loss that matters.
-        among: Stacks that were tried; intervals widen with it (Bonferroni), since the luckiest will be looked at.
+        among: Stacks that were tried; intervals widen with it (Bonferroni), since the luckiest will be looked at, and
+            those of single capabilities with the number of capabilities as well.
 
     Raises:
         ValueError: Fewer than two of its parts were measured alone.
@@ -196,6 +198,7 @@ def compare(table: Table, stack: str, must: Sequence[str], *, margin: float = MA
         raise ValueError(f"'{stack}' has fewer than two parts that were measured alone")
     families = [name for name in must if name in table.families]
     level = 1 - 0.05 / max(1, among)
+    narrow = 1 - 0.05 / (max(1, among) * max(1, len(families)))
     rates = {part: {name: _rate(table, part, name) for name in families} for part in parts}
     better = max(parts, key=lambda part: (float(np.nanmean(list(rates[part].values()))), -part))
     whole = _difference(table, row, better, "overall", families, level)
@@ -207,7 +210,7 @@ def compare(table: Table, stack: str, must: Sequence[str], *, margin: float = MA
         if not known or np.isnan(_rate(table, row, name)):
             continue
         owner = max(known, key=lambda part: (known[part], -part))
-        against = {part: _difference(table, row, part, name, families, level) for part in known}
+        against = {part: _difference(table, row, part, name, families, narrow) for part in known}
         if (own := against.pop(owner)) is None:
             continue
         found.append(Interference(
@@ -232,9 +235,11 @@ def _judged(
     gained = {part: tuple(i.capability for i in found if part in i.against_others and i.against_others[part].low > 0)
               for part in parts}
     verdict: Verdict = "open"
+    # A loss that is not shown may be luck; one of twice the margin is no basis for calling the stack better.
+    both = all(gained.values()) and not any(i.owned and i.against_owner.value < -2 * margin for i in found)
     if lost or whole.high < 0:
         verdict = "worse"
-    elif whole.low > 0:
+    elif whole.low > 0 or both:
         verdict = "better"
     return StackResult(stack, tuple(parts), better, whole, tuple(found), verdict, lost, disturbed, gained)
 

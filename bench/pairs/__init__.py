@@ -1,0 +1,1 @@
+"""Parts of the bench of combinations; `bench/combinations.py` runs them."""
