@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,13 @@ from PIL import Image
 
 from families import painters
 from whichlora.cli.init import create_project
-from whichlora.families.painter import PLUGIN
+from whichlora.cli.project import draft_rows, identify_base, library_versions, make_plan, open_project
 from whichlora.findings import Findings, Recommendation, to_json
 from whichlora.metrics.stage import scoring_context
-from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.codec import plan_to_json
-from whichlora.plan.matrix import build_cases, build_plan
 from whichlora.run.pictures import photograph_reader
 from whichlora.run.runner import run_plan
 from whichlora.store import Store
-from whichlora.suite.loading import load_suite
 from whichlora.types import Plan, Score, SourceImage
 
 GATES = ("valid", "edit", "identity", "artefact")
@@ -94,15 +91,12 @@ def painted(root: Path, *, photos: int = 2, size: tuple[int, int] = (96, 72)) ->
     )
     painters.lora(folder / "loras" / "sharp.safetensors", camera=0.7, lighting=0.3)
     painters.lora(folder / "loras" / "soft.safetensors", background=0.4)
-    suite = load_suite(folder / "whichlora.yaml")
-    base = replace(PLUGIN.identify(suite.base.location, {}), options={"device": "cpu"})
-    rows, refused = resolve_candidates(suite, PLUGIN.default_sampler(base), LoraFolder((folder / "loras",)))
+    project = open_project(folder)
+    family, base = identify_base(project, "cpu")
+    rows, refused = draft_rows(project, family, base)
     assert not refused
-    rows = [row for row in rows if row.control != "other-person"]
-    sources = sources_of(folder, names)
-    cases, _ = build_cases(suite, sources, {})
-    plan = build_plan(suite, base, rows, {"sources": sources}, cases, {"numpy": np.__version__}, {})
+    plan = make_plan(project, base, rows, refused, library_versions("painter"))
     with Store(folder, create=True) as store:
         store.add_document("plan", plan_to_json(plan))
-        run_plan(plan, store, PLUGIN.load(base, "cpu"), photograph_reader(plan, folder))
+        run_plan(plan, store, family.load(base, "cpu"), photograph_reader(plan, folder))
     return Finished(folder, plan)
