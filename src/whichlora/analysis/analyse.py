@@ -81,7 +81,7 @@ def analyse(
         plan.project, plan.base.id, plan.target, must, outcome.photos, ordered, plan.refused, recommendation,
         _failures(verdicts), options.limits(outcome), asked,
         _manifest(plan, chosen, outcome, draws, ledger, earlier),
-        changes.against(earlier, Project(plan, by_cell, own_scores), ledger) if earlier else None,
+        against=changes.against(earlier, Project(plan, by_cell, own_scores), ledger) if earlier else None,
     )
 
 
