@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from whichlora.analysis.decide import Contender
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
-from whichlora.analysis.table import same_pictures
+from whichlora.analysis.questions import twins
 from whichlora.analysis.words import listed
 from whichlora.findings import Option
 from whichlora.types import Plan
@@ -250,11 +250,7 @@ def limits(found: Outcome) -> tuple[str, ...]:
         lines.insert(0, "With fewer than six photographs no difference can be significant: read directions only.")
     if all(s == 1 for s in _seeds(plan)):
         lines.append("One seed per case: luck of the seed is part of every bound for these photographs.")
-    same = same_pictures(plan)
-    lines += [
-        f"Photographs {twin} and {first} are the same picture: they count as one." for twin, first in same.items()
-        if twin != first
-    ]
+    lines += twins(plan)
     absent = [name for name in found.must if not any(name in f.capabilities for f in found.facts.values())]
     if absent:
         lines.append(f"No case tests these must-haves, so they stay open: {listed(absent)}.")

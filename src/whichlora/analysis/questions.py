@@ -1,4 +1,5 @@
-"""The brief's five open questions: the answer used, its reason, and the flag that changes it.
+"""The brief's five open questions: the answer used, its reason, and the flag that changes it. Also what is said of
+photographs that are one picture.
 
 Does: word them from a plan and settings, for the plan before anything is spent and for the report. Decides nothing.
 """
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.settings import Settings
+from whichlora.analysis.table import same_pictures
 from whichlora.types import Plan
 
 
@@ -57,6 +59,14 @@ def questions(plan: Plan, ledger: Ledger, settings: Settings | None = None) -> t
             "reason": "Unknown weights are drawn at random too, and the report says when the choice hangs on them.",
             "flag": "report --must-have, --weight camera=2; must_have:, weights: in whichlora.yaml",
         },
+    )
+
+
+def twins(plan: Plan) -> tuple[str, ...]:
+    """One sentence for every photograph that is the same picture as an earlier one."""
+    return tuple(
+        f"Photographs {twin} and {first} are the same picture: they count as one."
+        for twin, first in same_pictures(plan).items() if twin != first
     )
 
 

@@ -56,6 +56,21 @@ def command(
         answer_console.print(f"Refused: {row['name']}: {row['reason']}", markup=False)
     for note in document["notes"]:
         answer_console.print(f"  • {note}", markup=False)
+    answer_console.print(_choices(document["questions"]))
+
+
+def _choices(questions: list[dict[str, str]]) -> Any:
+    """The open questions as a table: what is assumed, why, and what changes it."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Choices behind this plan", title_justify="left", title_style="bold", box=None,
+                  padding=(0, 2, 1, 0), header_style="dim")
+    for head, width in (("Question", 22), ("Answer used here", 28), ("Why", 26), ("To change it", 24)):
+        table.add_column(head, ratio=width)
+    for row in questions:
+        table.add_row(*(escape(row[key]) for key in ("question", "default", "reason", "flag")))
+    return table
 
 
 def _plain(text: str) -> str:
@@ -71,9 +86,13 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
         wish: What the user said about time.
         keep: Store what was chosen by an explicit wish, so that a run keeps to it.
     """
+    from whichlora.analysis.ledger import Ledger
+    from whichlora.analysis.questions import questions, twins
+    from whichlora.analysis.settings import Settings
     from whichlora.cli._budget import Wish, keep_design, settle
     from whichlora.cli.project import draft_rows, identify_base, library_versions, make_plan
     from whichlora.plan.budget import as_time
+    from whichlora.cli.wishes import analysis_settings
     from whichlora.plan.price import power_sentence
 
     wish = wish or Wish()
@@ -98,5 +117,6 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
         "price_basis": design.basis, "detectable_points": detectable, "advice": advice,
         "choice": settled.remark, "why": list(design.why),
         "screening": [asdict(stage) for stage in design.rounds],
-        "refused": [dict(row) for row in plan.refused], "notes": list(plan.notes),
+        "refused": [dict(row) for row in plan.refused], "notes": [*plan.notes, *twins(plan)],
+        "questions": [dict(row) for row in questions(plan, Ledger(), Settings.of(analysis_settings(suite)))],
     }
