@@ -30,6 +30,8 @@ class ReportInput:
     """Id of a source photograph → its file."""
     people: Mapping[str, Any] = field(default_factory=dict)
     """What people's votes say, as the review stage stored it; empty while nobody has voted."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Stored results of further rounds by name ('sweeps', 'combinations', 'chains', 'routing', 'masks')."""
 
 
 @dataclass(frozen=True)

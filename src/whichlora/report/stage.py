@@ -9,6 +9,9 @@ from whichlora.report.model import ReportInput
 from whichlora.store import Store
 from whichlora.types import Plan, Score
 
+FURTHER = ("sweeps", "combinations", "chains", "routing", "masks")
+"""Documents of further rounds; each is shown by a section of its own."""
+
 
 def report_input(store: Store, plan: Plan, findings: Findings, folder: Path, *, context: str) -> ReportInput:
     """Gather what a report reads from the store of a project folder."""
@@ -23,4 +26,5 @@ def report_input(store: Store, plan: Plan, findings: Findings, folder: Path, *, 
         generations={cell: item for cell, item in store.generations().items() if cell in cells},
         scores={cell: tuple(items) for cell, items in by_cell.items()},
         image_path=store.images.path, source_path=lambda name: paths[name], people=store.document("people") or {},
+        more={name: found for name in FURTHER if (found := store.document(name))},
     )
