@@ -22,6 +22,10 @@ def command(
     fail_under: Annotated[
         float | None, typer.Option("--fail-under", help="Exit 1 when the best rate is below this (0–1).", min=0, max=1)
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Create the project first, from a ready suite: character-2509.")
+    ] = None,
+    refs: Annotated[list[Path] | None, typer.Option("--refs", help="With --preset: the character's photographs.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run, score, decide and report."""
@@ -29,6 +33,8 @@ def command(
     from whichlora.cli._writing import refuse_if_busy
     from whichlora.cli.project import choose_device, open_project
 
+    if preset is not None:
+        _create(folder, preset, refs or [])
     refuse_if_busy(folder)
     bundle = require_material(folder)
     project = open_project(folder)
@@ -44,6 +50,35 @@ def command(
         best = max((rate for rate in rates if rate is not None), default=0.0)
         if best < fail_under:
             raise SystemExit(1)
+
+
+def _create(folder: Path, preset: str, refs: list[Path]) -> None:
+    """Create the project of a preset; one that exists with that very suite is gone on with.
+
+    Raises:
+        UserError: The folder is another project, or photographs are missing.
+    """
+    from whichlora.cli.init import create_project, gather
+    from whichlora.errors import UserError
+    from whichlora.suite.loading import load_suite, parse_suite
+    from whichlora.suite.photos import examine_photos
+    from whichlora.suite.templating import render_preset
+    from whichlora.workspace import SUITE_NAME
+
+    if (folder / SUITE_NAME).is_file():
+        there = load_suite(folder / SUITE_NAME)
+        wanted = parse_suite(render_preset(preset, name="x", subject="auto", sources={}))
+        if (there.edits, there.samplers, there.candidates) != (wanted.edits, wanted.samplers, wanted.candidates):
+            raise UserError(f"'{folder}' is a project with a suite of its own, not the preset '{preset}'.",
+                            fix="Leave out --preset, or name another folder.")
+        return
+    if not refs:
+        raise UserError("A preset needs photographs of the character.", fix="Name them: --refs PHOTOS…")
+    paths = gather(refs)
+    create_project(folder, paths, [], template="", preset=preset, head={
+        "name": folder.resolve().name or "project", "subject": examine_photos(paths, kind="auto").kind,
+        "sources": {"count": min(5, len(paths))},
+    })
 
 
 def chain(project, device: str, *, markdown: Path | None, command: str, show_live: bool = False, after_score=None):  # noqa: ANN001, ANN201

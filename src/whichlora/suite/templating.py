@@ -47,6 +47,33 @@ def render_suite(
     return text + _EXAMPLE
 
 
+PRESETS: Mapping[str, str] = {"character-2509": "Qwen/Qwen-Image-Edit-2509"}
+"""Ready suites with named LoRAs, and the base that each is made for."""
+
+
+def render_preset(
+    preset: str, *, name: str, subject: str, sources: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> str:
+    """Text of a suite with a preset's edits, samplers and candidates.
+
+    Args:
+        preset: Name out of `PRESETS`.
+        name: Name of the project.
+        subject: As in `Suite.subject`.
+        sources: As in `Suite.sources`.
+        base: Another place of the same base, such as a local folder.
+
+    Raises:
+        UnknownNameError: There is no such preset.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    body = (resources.files("whichlora.suite") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+    head = {"schema": "whichlora.suite/1", "name": name, "base": dict(base or {"location": PRESETS[preset]}),
+            "subject": subject, "sources": dict(sources)}
+    return _HEADER + _dump(head) + "\n" + body
+
+
 _EXAMPLE = """
 # Candidates: put LoRA files into the folder 'loras' and name them here, or let 'whichlora survey' propose some.
 # candidates:
