@@ -27,6 +27,9 @@ def command(
     ] = "Qwen/Qwen-Image-Edit-2509",
     family: Annotated[str, typer.Option("--family", help="Model family.")] = "qwen_image_edit",
     template: Annotated[str, typer.Option("--template", help="Suite to start from: portrait or figure.")] = "portrait",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="A ready suite with named LoRAs: character-2509.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Create a project from photographs."""
@@ -35,7 +38,7 @@ def command(
     paths = gather(refs)
     examined = examine_photos(paths, kind="auto")
     create_project(
-        folder, paths, gather(impostors) if impostors else [], template=template,
+        folder, paths, gather(impostors) if impostors else [], template=template, preset=preset,
         head={"name": folder.resolve().name or "project", "base": {"family": family, "location": base},
               "subject": examined.kind, "sources": {"count": min(5, len(paths))}},
     )
@@ -52,6 +55,9 @@ def command(
     for view in views:
         answer_console.print(f"  • {view}")
     answer_console.print(f"  • {advice(len(paths))}")
+    if preset is not None:
+        answer_console.print(f"Next: whichlora fetch {folder}, then whichlora plan {folder}")
+        return
     answer_console.print(f"Next: put LoRA files into {folder / 'loras'}, name them in {folder / SUITE_NAME}, then run"
                          f"\n  whichlora plan {folder}")
 
@@ -80,20 +86,25 @@ def gather(given: list[Path]) -> list[Path]:
 
 def create_project(
     folder: Path, refs: list[Path], impostors: list[Path], *, template: str, head: dict[str, Any],
-    candidates: list[dict[str, Any]] | None = None, samplers: dict[str, Any] | None = None,
+    candidates: list[dict[str, Any]] | None = None, samplers: dict[str, Any] | None = None, preset: str | None = None,
 ) -> None:
     """Write a project beside its target and rename it into place, so that nothing half-written is left.
+
+    A preset brings edits, samplers and candidates of its own, in place of the template's and those given.
 
     Raises:
         ProjectError: The folder exists and is not empty.
         SuiteError: The settings make no valid suite.
     """
     from whichlora.suite.loading import parse_suite
-    from whichlora.suite.templating import render_suite
+    from whichlora.suite.templating import render_preset, render_suite
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectError(f"'{folder}' exists and is not empty.", fix="Choose another folder; nothing was changed.")
-    text = render_suite(template, candidates=candidates or [], samplers=samplers, **head)
+    if preset is not None:
+        text = render_preset(preset, **head)
+    else:
+        text = render_suite(template, candidates=candidates or [], samplers=samplers, **head)
     parse_suite(text, SUITE_NAME)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
