@@ -19,6 +19,7 @@ def projects(tmp_path_factory):
     """An earlier project, and one whose LoRA 'noise' has become good."""
     folder = tmp_path_factory.mktemp("against")
     world = load(FOLDER / "03-one-existing.json")
+    del world["cells"]["style"]
     restore(world, folder / "old")
     world["cells"]["noise"] = world["cells"]["angles"]
     restore(world, folder / "new")

@@ -1,7 +1,7 @@
-"""The brief's five open questions: the answer used, its reason, and the flag that changes it. Also what is said of
-photographs that are one picture.
+"""The brief's five open questions: the answer used, its reason, and the flag that changes it.
 
-Does: word them from a plan and settings, for the plan before anything is spent and for the report. Decides nothing.
+Also says which photographs are one picture. Does: word these from a plan and settings, for the plan before anything is
+spent and for the report. Decides nothing.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
     from whichlora.analysis.settings import Settings
     from whichlora.cli._budget import Wish, keep_design, settle
     from whichlora.cli.project import draft_rows, identify_base, library_versions, make_plan
-    from whichlora.plan.budget import as_time
     from whichlora.cli.wishes import analysis_settings
+    from whichlora.plan.budget import as_time
     from whichlora.plan.price import power_sentence
 
     wish = wish or Wish()
