@@ -25,7 +25,7 @@ def command(
     preset: Annotated[
         str | None, typer.Option("--preset", help="Create the project first, from a ready suite: character-2509.")
     ] = None,
-    refs: Annotated[list[Path] | None, typer.Option("--refs", help="With --preset: the character's photographs.")] = None,
+    refs: Annotated[list[Path] | None, typer.Option("--refs", help="With --preset: the photographs.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run, score, decide and report."""
