@@ -33,28 +33,38 @@ def report_problems(given: ReportInput, only: str = "") -> list[str]:
     """Problems of a report's HTML text and Markdown, or of one section's; empty when it may be read."""
     page = Page(given, NO_PICTURES)
     allowed, strangers = printable(page.findings, given), texts_of_others(page.findings, given.plan)
+    sentences = _sentences(page.findings)
+    used: dict[str, None] = {}
     problems: list[str] = []
     for section in sections():
         if section.name in SETTINGS or (only and section.name != only):
             continue
         for kind, text in (("html", plain(section.html(page))), ("markdown", unmarked(section.markdown(page)))):
-            found = text_problems(text, page.findings, allowed, strangers)
+            found, said = text_problems(text, page.findings, allowed, strangers, sentences)
             problems += [f"{section.name} ({kind}): {problem}" for problem in found]
-    return problems
+            used |= dict.fromkeys(said)
+    return [*lint_all(used, page.findings), *problems]
+
+
+def _sentences(findings: Findings) -> list[tuple[str, str]]:
+    """Sentences of the analysis, longest first: with single blanks, and as they were written."""
+    analysis: Mapping[str, Any] = findings.manifest.get("analysis", {})
+    found = [(" ".join(entry["text"].split()), entry["text"]) for entry in analysis.get("sentences", ())]
+    return sorted((pair for pair in found if len(pair[0]) > 12), key=lambda pair: -len(pair[0]))
 
 
 def text_problems(
     text: str, findings: Findings, allowed: Mapping[str, set[str]], strangers: Iterable[str],
-) -> list[str]:
-    """Problems of one readable text."""
-    analysis: Mapping[str, Any] = findings.manifest.get("analysis", {})
+    sentences: Iterable[tuple[str, str]],
+) -> tuple[list[str], list[str]]:
+    """Problems of one readable text beyond its sentences of the analysis, and those sentences."""
     problems: list[str] = []
+    used: list[str] = []
     rest = " ".join(text.split())
-    for entry in sorted(analysis.get("sentences", ()), key=lambda e: -len(e["text"])):
-        sentence = " ".join(entry["text"].split())
-        if len(sentence) > 12 and sentence in rest:
+    for sentence, written in sentences:
+        if sentence in rest:
             rest = rest.replace(sentence, " · ")
-            problems += lint_all([entry["text"]], findings)
+            used.append(written)
     for name in strangers:
         rest = rest.replace(name, "·")
     for match in _NUMBER.finditer(rest):
@@ -63,7 +73,7 @@ def text_problems(
     problems += [f"over-strong word '{word}'" for word in NEVER if _claims(lower, word)]
     if not findings.recommendation.firm:
         problems += [f"'{word}' needs a firm decision" for word in FIRM_ONLY if _claims(lower, word)]
-    return problems
+    return problems, used
 
 
 def _unprintable(match: re.Match[str], allowed: Mapping[str, set[str]], text: str) -> list[str]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 
 from whichlora.analysis.table import IDENTITY
@@ -123,6 +124,14 @@ def possible_strategies(
     kinds: Sequence[str], states: Sequence[Sequence[State]], must: Sequence[str],
 ) -> frozenset[Decision]:
     """Strategies over all ways in which OPEN may turn out."""
+    return _possible(tuple(kinds), tuple(tuple(row) for row in states), tuple(must))
+
+
+@lru_cache(maxsize=20_000)
+def _possible(
+    kinds: tuple[str, ...], states: tuple[tuple[State, ...], ...], must: tuple[str, ...],
+) -> frozenset[Decision]:
+    """The same, remembered: a flip card asks for the same tables again and again."""
     single = [row for kind, row in zip(kinds, states, strict=True) if kind != "stack"]
     if any(all(s == "PASS" for s in row) for row in single):
         return frozenset({"existing"})
