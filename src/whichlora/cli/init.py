@@ -12,6 +12,7 @@ import typer
 from whichlora.cli.output import answer_console, emit_json, guarded
 from whichlora.cli.project import list_pictures
 from whichlora.errors import PhotoError, ProjectError
+from whichlora.survey.names import is_reserved
 from whichlora.workspace import SUITE_NAME
 
 
@@ -129,6 +130,8 @@ def _copy(paths: list[Path], folder: Path) -> None:
     taken: set[str] = set()
     for path in paths:
         stem = "".join(char if char.isalnum() or char in "-_" else "-" for char in path.stem)[:60] or "photo"
+        if is_reserved(stem):
+            stem = f"photo-{stem}"
         name, number = f"{stem}{path.suffix.lower()}", 2
         while name.casefold() in taken:
             name, number = f"{stem}-{number}{path.suffix.lower()}", number + 1

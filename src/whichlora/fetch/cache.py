@@ -10,7 +10,9 @@ import shutil
 import uuid
 from pathlib import Path
 
-from whichlora.errors import DiskFullError, MachineError
+from whichlora.errors import DiskFullError, MachineError, RefusedError
+from whichlora.survey.names import is_sound_path
+from whichlora.survey.text import clean
 
 
 def repo_folder(cache: Path, repo_id: str) -> Path:
@@ -24,7 +26,13 @@ def blob_path(cache: Path, repo_id: str, key: str) -> Path:
 
 
 def snapshot_path(cache: Path, repo_id: str, commit: str, file: str) -> Path:
-    """Where programs look for a file."""
+    """Where programs look for a file.
+
+    Raises:
+        RefusedError: Its name would lead out of the cache, or no system could bear it.
+    """
+    if not is_sound_path(file):
+        raise RefusedError(f"The file name '{clean(file)[:80]}' is refused: it could lead out of the cache.")
     return repo_folder(cache, repo_id) / "snapshots" / commit / Path(*file.split("/"))
 
 
@@ -60,6 +68,8 @@ def name_revision(cache: Path, repo_id: str, revision: str, commit: str) -> None
     """Write down which commit a branch or tag stands for."""
     if revision == commit:
         return
+    if not is_sound_path(revision):
+        raise RefusedError(f"'{revision[:80]}' is no name of a branch or tag.", fix="Name a branch, a tag or a commit.")
     ref = repo_folder(cache, repo_id) / "refs" / Path(*revision.split("/"))
     ref.parent.mkdir(parents=True, exist_ok=True)
     new = ref.with_name(f"{ref.name}.{uuid.uuid4().hex[:12]}.part")  # files of one repository arrive side by side

@@ -13,7 +13,7 @@ from typing import Any
 
 from whichlora.errors import UnknownNameError, UserError
 from whichlora.survey.hubclient import HubClient
-from whichlora.survey.names import Reference
+from whichlora.survey.names import Reference, is_sound_path
 from whichlora.survey.text import clean
 
 _WEIGHTS = (".safetensors", ".gguf")
@@ -77,19 +77,15 @@ def list_repository(reference: Reference, client: HubClient) -> Listing:
     files: dict[str, Mapping[str, Any]] = {}
     for item in info.get("siblings") or []:
         name = item.get("rfilename") if isinstance(item, dict) else None
-        if isinstance(name, str) and _is_sound_path(name):
+        if isinstance(name, str) and is_sound_path(name):
             files[name] = item
     commit = info.get("sha")
     if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{40}", commit):
         raise UserError(f"The Hub gives no commit for {reference.repo_id}.", fix="Try again, or name a revision.")
-    name = info.get("id") if isinstance(info.get("id"), str) else reference.repo_id
-    return Listing(str(name), commit, bool(info.get("gated")), files, reference.revision or "main")
-
-
-def _is_sound_path(name: str) -> bool:
-    """False for a path that could leave the cache, whatever the server says."""
-    parts = name.split("/")
-    return not ("\\" in name or ":" in name or "\0" in name or any(part in {"", ".", ".."} for part in parts))
+    name = info.get("id")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}", name):
+        name = reference.repo_id  # what the server calls it becomes a folder's name, so it must look like one
+    return Listing(name, commit, bool(info.get("gated")), files, reference.revision or "main")
 
 
 def lora_file(reference: Reference, listing: Listing) -> Wanted:

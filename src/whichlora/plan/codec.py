@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from whichlora.errors import ProjectError
 from whichlora.findings import build
 from whichlora.types import Plan
 
@@ -16,5 +18,15 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_json(data: Mapping[str, Any]) -> Plan:
-    """Rebuild a plan from `plan_to_json`'s output."""
-    return build(Plan, data)
+    """Rebuild a plan from `plan_to_json`'s output.
+
+    Raises:
+        ProjectError: A photograph is said to lie outside the project: a project folder may come from a stranger, and
+            what its plan names is read, shown and copied.
+    """
+    plan = build(Plan, data)
+    for item in (*plan.sources, *plan.calibration, *plan.impostors):
+        if any(path.anchor or ".." in path.parts for path in (PurePosixPath(item.path), PureWindowsPath(item.path))):
+            raise ProjectError(f"The stored plan names a photograph outside the project: '{item.path[:80]}'.",
+                               fix="Run again: a new plan is made from the photographs in refs/.")
+    return plan
