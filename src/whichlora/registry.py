@@ -19,7 +19,7 @@ _PACKAGES = {
     "metrics": "whichlora.metrics",
     "sections": "whichlora.report.sections",
 }
-_NOT_PLUGINS = {"base", "beside", "judge", "scoring", "stage", "trust"}
+_NOT_PLUGINS = {"base", "beside", "judge", "masked", "scoring", "stage", "trust"}
 
 
 def names(kind: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from whichlora.analysis.chaining import ChainResult
 from whichlora.analysis.combining import Interference, Proposal, StackResult
 from whichlora.analysis.ledger import Ledger
+from whichlora.analysis.masking import MaskResult
 from whichlora.analysis.routing import Routing
 from whichlora.analysis.sweeping import SweepResult
 from whichlora.analysis.words import listed
@@ -143,6 +144,44 @@ def chain(
             f"{_difference(f'{key}/loss-second', found.loss_of_second, ledger)}."
         ),
     )
+
+
+WHO = {"people": "people's votes", "truth": "the ground truth", "controls": "the control rows"}
+"""Who says which pictures keep the person."""
+
+
+def masks(results: Sequence[MaskResult], row: str, labels: str, overlap: float | None, ledger: Ledger) -> list[str]:
+    """Sentences of a comparison of drawn with default masks.
+
+    Args:
+        results: One per measure.
+        row: The candidate that drew the masks.
+        labels: 'people', 'truth' or 'controls'.
+        overlap: Mean overlap of both kinds of mask, 0 to 1.
+        ledger: Takes the figures.
+    """
+    lines: list[str] = []
+    if overlap is not None:
+        lines.append(ledger.say(
+            f"Masks drawn by {row} and the default masks cover the same pixels to "
+            f"{ledger.put('masks/overlap', overlap, 'percent')} on average."
+        ))
+    for found in results:
+        key = f"masks/{found.measure}"
+        what = {"identity": "likeness of the masked person", "subject": "structure kept inside the mask"}[found.measure]
+        text = (
+            f"{what}, judged by {WHO[labels]}: right pictures rank above wrong ones with probability "
+            f"{ledger.put(f'{key}/drawn', found.drawn, 'probability')} under drawn masks and "
+            f"{ledger.put(f'{key}/default', found.default, 'probability')} under default masks "
+            f"({ledger.put(f'{key}/pictures', found.pictures, 'count')} pictures)"
+        )
+        lines.append(ledger.say(text + (f"; {found.note}." if found.note else ".")))
+    helping = [found.measure for found in results if found.helps]
+    lines.append(ledger.say(
+        f"Drawn masks help at {listed(helping)}, so they are kept there." if helping else
+        "Drawn masks are not shown to help, so the default masks stay."
+    ))
+    return lines
 
 
 def routing(found: Routing, ledger: Ledger) -> tuple[str, ...]:

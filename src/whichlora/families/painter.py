@@ -33,7 +33,7 @@ VERSION = 1
 """Raised when the same base, LoRA and seed could make another picture."""
 STRENGTHS: Mapping[str, float] = {
     "camera": 0.25, "lighting": 0.6, "background": 0.6, "expression": 0.3,
-    "identity_damage": 0.0, "drift": 0.0, "grid": 0.0,
+    "identity_damage": 0.0, "drift": 0.0, "grid": 0.0, "segmentation": 0.0,
 }
 """What a painter can do, with what a base does by itself unless its painter.json says otherwise."""
 SETTINGS = "painter.json"
@@ -80,7 +80,9 @@ class Painter:
         if options:
             raise UserError(f"The painter has no option '{sorted(options)[0]}'.")
         settings = _settings(location)
-        identity = [settings["strengths"], settings["faces"], VERSION]
+        # A base that draws no masks is the base that it was before painters could.
+        able = {name: value for name, value in settings["strengths"].items() if value or name != "segmentation"}
+        identity = [able, settings["faces"], VERSION]
         return BaseModel(settings["name"], self.name, location, fingerprint(["painter", *identity]))
 
     def default_sampler(self, base: BaseModel) -> SamplerProfile:
@@ -258,6 +260,8 @@ class PainterSession:
                 canvas = strokes.express(canvas, scene, ask.kind, strength)
             elif ask.family == "lighting":
                 canvas = strokes.relight(canvas, ask.kind, strength)
+            elif ask.family == "segmentation":
+                canvas = strokes.segment(canvas, scene, strength)
             elif ask.family == "background":
                 canvas = strokes.backdrop(canvas, scene, ask.kind, strength, draw)
             else:

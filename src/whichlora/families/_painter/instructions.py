@@ -11,7 +11,7 @@ class Ask:
     """One thing to do."""
 
     family: str
-    """'camera', 'lighting', 'background' or 'expression'."""
+    """'camera', 'lighting', 'background', 'expression' or 'segmentation'."""
     kind: str
     """'yaw', 'pitch'; a light; a place; an expression."""
     degrees: float = 0.0
@@ -23,6 +23,7 @@ _DEGREES = re.compile(r"(\d{1,3})\s*(?:degrees?|deg|°|度)")
 _CAMERA = re.compile(r"camera|\bview|angle|profile|rotate|orbit|镜头|视角|转")
 _LIGHT_WORD = re.compile(r"light|\blit\b|sunset|golden hour|dusk|光|夕阳")
 _BACKGROUND_WORD = re.compile(r"background|backdrop|\bplace\b|\bput\b|scene|背景|置于")
+_MASK_WORD = re.compile(r"segment|分割")
 _LIGHTS = (
     ("sunset", r"sunset|golden|warm|dusk|夕阳|暖"), ("moon", r"moon|night|cold|月"), ("neon", r"neon|霓虹"),
     ("left", r"from the left|左"), ("right", r"from the right|右"), ("top", r"above|overhead|顶"),
@@ -48,6 +49,8 @@ def understand(instruction: str) -> tuple[Ask, ...]:
         asks += [Ask("lighting", name) for name, pattern in _LIGHTS if re.search(pattern, text)][:1]
     if _BACKGROUND_WORD.search(text):
         asks += [Ask("background", name) for name, pattern in _PLACES if re.search(pattern, text)][:1]
+    if _MASK_WORD.search(text):
+        asks.append(Ask("segmentation", "subject"))
     asks += [Ask("expression", name) for name, pattern in _EXPRESSIONS if re.search(pattern, text)][:1]
     return tuple(asks)
 

@@ -126,6 +126,12 @@ def damage(canvas: Canvas, scene: Scene, amount: float) -> Canvas:
     return canvas * (1 - cover) + mixed * cover
 
 
+def segment(canvas: Canvas, scene: Scene, amount: float) -> Canvas:
+    """Draw a mask: white where the subject is, black elsewhere."""
+    mask = np.where(scene.subject > 0.5, np.float32(255), np.float32(0))[..., None]
+    return _blend(canvas, np.repeat(mask, 3, axis=2), min(1.0, amount / 0.9))
+
+
 def drift(canvas: Canvas, amount: float) -> Canvas:
     """Zoom in by up to 12 %, as these models are known to do."""
     x, y = _grid(canvas)
