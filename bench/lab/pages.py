@@ -20,6 +20,7 @@ from whichlora.report.model import ReportInput
 from whichlora.report.page import Page
 from whichlora.report.pictures import NO_PICTURES
 from whichlora.types import Plan
+from whichlora.vision.limits import sentences as recogniser_limits
 
 SETTINGS = ("manifest",)
 """Sections that print stored settings word by word; nothing in them is a claim."""
@@ -142,6 +143,8 @@ def texts_of_others(findings: Findings, plan: Plan) -> list[str]:
     found |= {entry["flag"] for entry in findings.questions} | set(plan.notes)
     found |= {value for row in findings.refused for value in row.values()}
     found |= {f"sha256 {use.sha256}" for row in plan.candidates for use in row.adapters}
+    # What is known of the recognisers stands in one table of the product, with its sources; it is no result of a run.
+    found |= set(recogniser_limits(plan.subject, plan.identity_packs))
     found |= {words.spoken(name) for name in found}
     return sorted((" ".join(name.split()) for name in found if name.strip()), key=len, reverse=True)
 
