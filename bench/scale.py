@@ -104,7 +104,7 @@ def interruptions(folder: Path, times: int) -> list[Figure]:
     from run import scenes
     from whichlora.plan.codec import plan_to_json
 
-    photos = max(2, times // 4)
+    photos = max(2, times // 2)
     plan, setup = project(folder, photos=photos)
     want = run_here(folder / "alone", plan, setup)
     scenes.break_at(folder, forward_s=0.005)

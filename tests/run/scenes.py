@@ -72,6 +72,7 @@ class Session(painter.PainterSession):
 
     def switch(self, candidate):
         self._name = candidate.name
+        self._apply("switch", candidate.name)
         report = super().switch(candidate)
         seconds = self._faults().get("switch_s", 0)
         time.sleep(seconds)
@@ -119,7 +120,7 @@ def install_faulty(folder: Path) -> Path:
 
 
 def break_at(folder: Path, **faults) -> None:
-    """Say what breaks: denoise=[{'match', 'how', 'once'}], load=…, probe=…, forward_s=…, switch_s=…, decode_s=…."""
+    """Say what breaks: denoise=[{'match', 'how', 'once'}], load=…, switch=…, probe=…, forward_s=…, switch_s=…."""
     (folder / "painter" / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
 
 

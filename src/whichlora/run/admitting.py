@@ -74,7 +74,7 @@ class AdmitJob:
         number = place.facts.pop("row")
         report, reason = head.get("report"), str(head["reason"])
         row = self._rows[number]
-        if not reason or all(Path(use.path).is_file() for use in (*row.adapters, *row.sampler.adapters)):
+        if not reason or all(Path(use.path).is_file() for use in (*row.applied, *row.sampler.adapters)):
             self._book.note(row, report, reason)
         self._settle(number, report, reason)
         self.arrived(place)

@@ -152,9 +152,8 @@ def _see_files(plan: Plan, folder: Path) -> None:
     Raises:
         MachineError: It does not.
     """
-    uses = [use for row in plan.candidates for use in (*row.adapters, *row.sampler.adapters)]
-    paths = [*(folder / item.path for item in plan.sources), *(Path(use.path) for use in uses)]
-    missing = [path for path in paths if not path.is_file()]
+    uses = [use for row in plan.candidates for use in (*row.applied, *row.sampler.adapters)]
+    missing = [path for path in (folder, *(Path(use.path) for use in uses)) if not path.exists()]
     if missing:
         import platform
 
