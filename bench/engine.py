@@ -108,7 +108,8 @@ def table(out: Path) -> Iterator[Figure]:
 
     yield from ratio("exact: image, plain loop with a LoRA / ours", "plain_image_40_s", "our_image_40_s", 1.6)
     yield from ratio("exact: CFG pair, plain with a LoRA / ours", "plain_pair_lora_s", "fast_pair_s", 1.6)
-    yield from ratio("exact: CFG pair, compiled diffusers with a LoRA / ours", "compiled_pair_lora_s", "fast_pair_s", 1.2)
+    yield from ratio("exact: CFG pair, compiled diffusers with a LoRA / ours", "compiled_pair_lora_s", "fast_pair_s",
+                     1.2)
     if isinstance(f.get("floor_forward_s"), float):
         f["floor_pair_s"] = 2 * f["floor_forward_s"]
     yield from ratio("exact: CFG pair / floor of the best kernels", "fast_pair_s", "floor_pair_s", 1.15, least=False)
@@ -165,7 +166,8 @@ def main() -> None:
             command = [sys.executable, __file__, "--here", "--phases", name, "--out", str(out)]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"} if arguments.toy else dict(os.environ)
             try:
-                subprocess.run(command + (["--toy"] if arguments.toy else []), check=False, timeout=left, env=environment)
+                size = ["--toy"] if arguments.toy else []
+                subprocess.run([*command, *size], check=False, timeout=left, env=environment)
             except subprocess.TimeoutExpired:
                 print(f"{name} was stopped: no time left", file=sys.stderr)
     toy = arguments.toy or any('"size": "toy"' in path.read_text(encoding="utf-8") for path in out.glob("*.json"))

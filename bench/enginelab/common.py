@@ -1,3 +1,4 @@
+# ruff: noqa: ANN001, ANN201, ANN202, D102
 """What the phases share: a session at true or toy size, inputs, timing, LoRA files, fingerprints of weights."""
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ class Bench:
             return engine.forward(calls, step)
 
     def begin(self, engine) -> None:
+        engine.invalidate()
         with torch.inference_mode():
             engine.begin(self.levels())
 
@@ -173,7 +175,6 @@ def _wide(value):
 def reference(bench: Bench, model, store, calls: list[Call], step: int = 10) -> list[torch.Tensor]:
     """One step in fp32 from the same bf16 weights; TF32 stays off."""
     from copy import deepcopy
-
     from dataclasses import replace
 
     outside = {name: child for name, child in model.named_children() if name != "transformer_blocks"}

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN001, ANN202
 """The measured phases. Each takes a `Bench`, logs figures, and may be run alone."""
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ import time
 import psutil
 import torch
 import torch.nn.functional as functional
-from enginelab.common import GIB, LINEARS, RANK, Bench, checksum, error, reference
 
+from enginelab.common import GIB, LINEARS, RANK, Bench, checksum, error, reference
 from whichlora.families._qwen import engine as engine_module
 from whichlora.families._qwen.engine import FastEngine, PlainEngine
 from whichlora.families._qwen.quantised import QuantisedStore
@@ -60,12 +61,11 @@ def floor(bench: Bench) -> None:
         bench.log(fused_gelu_error=float((fused - exact).norm() / exact.norm()))
 
 
-def exact(bench: Bench) -> None:
-    """Plain diffusers with an unfused LoRA, the same compiled, and our resident forward, in one process."""
+def _baselines(bench: Bench, session) -> list[torch.Tensor]:
+    """Plain diffusers, without and with an unfused LoRA, eager and compiled; one step's answers without."""
     from peft import LoraConfig
 
-    session = bench.session()
-    model, device = session._parts.transformer, torch.device(bench.device)
+    model = session._parts.transformer
     plain, calls = PlainEngine(model), bench.calls(model)
     bench.begin(plain)
     bench.log(plain_pair_no_lora_s=bench.timed(lambda: bench.step(plain, calls)))
@@ -80,13 +80,19 @@ def exact(bench: Bench) -> None:
         bench.step(plain, calls)
         bench.log(plain_compile_s=time.perf_counter() - started)
         bench.log(compiled_pair_lora_s=bench.timed(lambda: bench.step(plain, calls)))
-    del plain, model
+    return before
+
+
+def exact(bench: Bench) -> None:
+    """Plain diffusers with an unfused LoRA, the same compiled, and our resident forward, in one process."""
+    session = bench.session()
+    before = _baselines(bench, session)
     session._parts.forget_transformer()
     torch._dynamo.reset()
     bench.fresh()
-
     model = session._parts.transformer
-    store = ResidentStore(model, device, fuse=True)
+    calls = bench.calls(model)
+    store = ResidentStore(model, torch.device(bench.device), fuse=True)
     fast = FastEngine(model, store, compiled=False)
     bench.begin(fast)
     wanted = reference(bench, model, store, calls)
@@ -190,17 +196,13 @@ def _switch(bench: Bench, session, row) -> float:
     return time.perf_counter() - started
 
 
-def streamed(bench: Bench) -> None:
-    """24 GiB: our resident time first, then the same weights streamed under the cap, with a LoRA."""
+def _resident_answers(bench: Bench, session, a):
+    """Our resident times; answers by row and case; the cases; the compiled program."""
     from whichlora.families._qwen.opening import Machine
 
-    session = bench.session()
-    device = torch.device(bench.device)
-    a = bench.lora("a")
     model = session._parts.transformer
-    store = ResidentStore(model, device, fuse=True)
-    compiled = bench.device == "cuda"
-    fast = FastEngine(model, store, compiled=compiled)
+    store = ResidentStore(model, torch.device(bench.device), fuse=True)
+    fast = FastEngine(model, store, compiled=bench.device == "cuda")
     session._machine = Machine(store, fast)
     cases = {"pair": bench.calls(model), "single": bench.calls(model, guidance=False),
              "two_cells": bench.calls(model, cells=2, guidance=False)}
@@ -212,9 +214,17 @@ def streamed(bench: Bench) -> None:
             wanted[row.name, name] = [each.clone() for each in bench.step(fast, calls)]
     for name, calls in cases.items():
         bench.log(**{f"resident_{name}_s": bench.timed(lambda calls=calls: bench.step(fast, calls))})
-    program = fast._run
-    del store, model, fast
     session._machine = session._switcher = None
+    return wanted, cases, fast._run
+
+
+def streamed(bench: Bench) -> None:
+    """24 GiB: our resident time first, then the same weights streamed under the cap, with a LoRA."""
+    from whichlora.families._qwen.opening import Machine
+
+    session = bench.session()
+    a = bench.lora("a")
+    wanted, cases, program = _resident_answers(bench, session, a)
     session._parts.forget_transformer()
     bench.fresh()
 
@@ -226,8 +236,8 @@ def streamed(bench: Bench) -> None:
     started = time.perf_counter()
     host_model = session._parts.in_host_memory()
     room = _room(bench, session)
-    store = StreamedStore(host_model, device, room, fill=session._parts.fill)
-    streaming = FastEngine(host_model, store, compiled=compiled)
+    store = StreamedStore(host_model, torch.device(bench.device), room, fill=session._parts.fill)
+    streaming = FastEngine(host_model, store, compiled=bench.device == "cuda")
     streaming._run = program  # compiled once for both ways of holding
     session._machine = Machine(store, streaming)
     bench.log(stream_load_s=time.perf_counter() - started)
@@ -264,7 +274,7 @@ def _room(bench: Bench, session) -> int:
 
 
 def offload(bench: Bench) -> None:
-    """diffusers' group offload under the same cap, for comparison."""
+    """Diffusers' group offload under the same cap, for comparison."""
     session = bench.session()
     if bench.device != "cuda":
         bench.log(offload_pair_s=None, offload_note="needs CUDA")
@@ -283,33 +293,35 @@ def offload(bench: Bench) -> None:
 
 def quantised(bench: Bench) -> None:
     """fp8 and nf4 after merging in bf16, and the near-lossless speed-ups on a stated schedule."""
+    for kind in ("fp8", "nf4"):
+        _quantised(bench, kind)
+        bench.cap(None)
+        bench.fresh()
+
+
+def _quantised(bench: Bench, kind: str) -> None:
     from whichlora.families._qwen.opening import Machine
 
-    device = torch.device(bench.device)
-    for kind in ("fp8", "nf4"):
-        session = bench.session(kind)
-        bench.dtype = torch.bfloat16
-        bench.cap(24)
-        host_model = session._parts.in_host_memory()
-        store = QuantisedStore(host_model, device, kind, fill=session._parts.fill)
-        fast = FastEngine(host_model, store, compiled=bench.device == "cuda")
-        session._machine = Machine(store, fast)
-        calls = bench.calls(host_model)
-        bench.fresh()
-        bench.log(**{f"{kind}_switch_s": _switch(bench, session, bench.row(bench.lora("a")))})
-        bench.begin(fast)
-        started = time.perf_counter()
-        found = bench.step(fast, calls)
-        bench.sync()
-        bench.log(**{f"{kind}_first_step_s": time.perf_counter() - started})
-        bench.log(**{f"{kind}_pair_s": bench.timed(lambda: bench.step(fast, calls)), f"{kind}_notes": fast.notes,
-                     f"{kind}_peak_gib": bench.peak_gib(),
-                     f"{kind}_error": error(found, reference(bench, host_model, _Merged(store), calls))})
-        if kind == "fp8":
-            _near_lossless(bench, session, store, host_model)
-        bench.cap(None)
-        del store, fast, session, host_model
-        bench.fresh()
+    session = bench.session(kind)
+    bench.dtype = torch.bfloat16
+    bench.cap(24)
+    host_model = session._parts.in_host_memory()
+    store = QuantisedStore(host_model, torch.device(bench.device), kind, fill=session._parts.fill)
+    fast = FastEngine(host_model, store, compiled=bench.device == "cuda")
+    session._machine = Machine(store, fast)
+    calls = bench.calls(host_model)
+    bench.fresh()
+    bench.log(**{f"{kind}_switch_s": _switch(bench, session, bench.row(bench.lora("a")))})
+    bench.begin(fast)
+    started = time.perf_counter()
+    found = bench.step(fast, calls)
+    bench.sync()
+    bench.log(**{f"{kind}_first_step_s": time.perf_counter() - started})
+    bench.log(**{f"{kind}_pair_s": bench.timed(lambda: bench.step(fast, calls)), f"{kind}_notes": fast.notes,
+                 f"{kind}_peak_gib": bench.peak_gib(),
+                 f"{kind}_error": error(found, reference(bench, host_model, _Merged(store), calls))})
+    if kind == "fp8":
+        _near_lossless(bench, session, store, host_model)
 
 
 class _Merged:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import yaml
+
 from enginelab.common import Bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,9 +21,9 @@ STEPS = 4
 
 def base_folder(bench: Bench) -> Path:
     """Configurations of the true (or toy) size with a small tokenizer beside them; no weight file."""
-    from families import tiny
     from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
 
+    from families import tiny
     from whichlora.families._qwen.true_size import write_base
 
     words = tiny.tokenizer()

@@ -99,6 +99,7 @@ class QwenImageEdit:
         from whichlora.families._qwen.loading import Parts
         from whichlora.families._qwen.profiles import from_environment
         from whichlora.families._qwen.session import QwenSession
+        from whichlora.families._qwen.weights import cap_memory
 
         kind = device.partition(":")[0]
         usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -115,8 +116,7 @@ class QwenImageEdit:
             torch.set_num_threads(1)
         settings = from_environment(base.options)
         if kind == "cuda" and settings.vram_bytes is not None:
-            total = torch.cuda.get_device_properties(device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, settings.vram_bytes / total), device)
+            cap_memory(device, settings.vram_bytes)
         wanted = base.options.get("dtype", "auto")
         if wanted == "auto":
             wanted = "float32" if kind == "cpu" and settings.profile == "exact" else "bfloat16"

@@ -57,6 +57,9 @@ class PlainEngine:
         """Prepare for a schedule of noise levels (sigma, 0 to 1), in the working format."""
         self._levels = levels
 
+    def invalidate(self) -> None:
+        """Weights changed; nothing is kept that depends on them."""
+
     def forward(self, calls: Sequence[Call], step: int) -> list[Tensor]:
         """Velocities of the noisy tokens, for each call."""
         if self._levels is None:
@@ -138,6 +141,8 @@ class FastEngine:
         self._eager = run_block
         self._run: Callable[..., Any] = self._eager
         self._compiled = bool(compiled)
+        # The load gate's small probes are not worth a program of their own.
+        self._least_tokens = 1024 if compiled is True else 0
         if compiled:
             backend = {} if compiled is True else {"backend": compiled}
             self._run = torch.compile(self._eager, fullgraph=True, **backend)
@@ -151,6 +156,8 @@ class FastEngine:
     def begin(self, levels: Tensor) -> None:
         """Compute every block's modulations for a schedule of noise levels, with the weights that are active now."""
         self._constants.clear()
+        if self._levels is not None and self._levels.shape == levels.shape and torch.equal(self._levels, levels):
+            return
         self._levels = levels
         model = self._model
         count = len(levels)
@@ -162,6 +169,8 @@ class FastEngine:
 
         def work(_: int, image: Dense, text: Dense) -> None:
             img = functional.linear(active, image.weight, image.bias)
+            # rows of a step side by side: its level, and with 2511 also that of the references, which is 0
+            img = img.view(len(img) // count, count, -1).transpose(0, 1).contiguous()
             self._rows.append((img, functional.linear(active[:count], text.weight, text.bias)))
 
         self._store.modulations(work)
@@ -187,10 +196,9 @@ class FastEngine:
             found = self._constants[call.key] = _Constant(text, references, tables, mask)
         return found
 
-    def _modulation(self, index: int, step: int, count: int) -> tuple[Tensor, Tensor]:
+    def _modulation(self, index: int, step: int) -> tuple[Tensor, Tensor]:
         image, text = self._rows[index]
-        rows = [step, count + step] if self._zero else [step]
-        return image[rows], text[step: step + 1]
+        return image[step], text[step: step + 1]
 
     # ------------------------------------------------------------------ a step
 
@@ -213,7 +221,7 @@ class FastEngine:
             if cached and index == cached[0]:
                 for each in running:
                     each.before = each.img, each.txt
-            modulation = self._modulation(index, step, count)
+            modulation = self._modulation(index, step)
             for each in running:
                 self._advance(each, index, weights, modulation)
             if cached and index == cached[-1]:
@@ -255,8 +263,8 @@ class FastEngine:
 
     def _block(self, img: Tensor, txt: Tensor, *rest: Any) -> Any:
         """One block; when compiling fails, eager from now on."""
-        if not self._compiled:
-            return self._run(img, txt, *rest)
+        if not self._compiled or img.shape[1] < self._least_tokens:
+            return self._eager(img, txt, *rest)
         # Instructions differ in length: told so, the compiler makes one program for all of them.
         torch._dynamo.maybe_mark_dynamic(txt, 1)
         torch._dynamo.maybe_mark_dynamic(rest[1][0], 1)
@@ -266,10 +274,10 @@ class FastEngine:
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
-            self.notes.append(f"Compiling failed ({type(error).__name__}: {reason}), so blocks run uncompiled: the same "
-                              "arithmetic, slower.")
-            self._compiled, self._run = False, self._eager
-            return self._run(img, txt, *rest)
+            self.notes.append(f"Compiling failed ({type(error).__name__}: {reason}), so blocks run uncompiled: the "
+                              "same arithmetic, slower.")
+            self._compiled = False
+            return self._eager(img, txt, *rest)
 
     @staticmethod
     def _note_residual(each: _Running) -> None:

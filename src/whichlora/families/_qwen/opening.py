@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Machine:
     """How a base is held and computed."""
 
-    store: Store
+    store: Any
+    """A `weights.Store`."""
     engine: Any
     """`PlainEngine` or `FastEngine`."""
 
@@ -108,7 +109,8 @@ def step_down(parts: Parts, settings: Settings, machine: Machine, reason: str) -
         budget = (keep + 2) * per_block
         sentence = f"The card's memory ran out; {keep} instead of {blocks} blocks stay on it (the same bits)."
     settings = replace(settings, hold="streamed", budget_bytes=budget)
-    machine.store.park(1 << 62)
+    # Every reference to the weights must go before they are loaded again, or both would be on the device.
+    machine.store = machine.engine = None
     parts.forget_transformer()
     return open_machine(parts, settings), settings, sentence
 

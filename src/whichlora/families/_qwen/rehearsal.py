@@ -22,6 +22,7 @@ from whichlora.families._qwen.loading import Parts
 from whichlora.families._qwen.places import Places
 from whichlora.families._qwen.session import QwenSession
 from whichlora.families._qwen.true_size import TEXT_TOKENS, sampler_of, write_base
+from whichlora.families._qwen.weights import cap_memory
 from whichlora.types import BaseModel
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def open_rehearsal(folder: Path, device: str, profile: str, *, toy: bool) -> Qwe
     base = BaseModel("random", "qwen_image_edit", str(folder), "random", options)
     settings = profiles.from_environment(options)
     if device.startswith("cuda") and settings.vram_bytes is not None:
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, settings.vram_bytes / total), device)
+        cap_memory(device, settings.vram_bytes)
     return QwenSession(base, Parts(places, device, dtype), {}, settings)
 
 

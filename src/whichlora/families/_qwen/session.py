@@ -223,6 +223,7 @@ class QwenSession:
         return self._switcher
 
     def _activate(self, uses: tuple[AdapterUse, ...]) -> adapters.Applied:
+        self._machinery().engine.invalidate()
         report = self._adapters().activate(uses)
         self._active = uses
         return report

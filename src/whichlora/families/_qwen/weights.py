@@ -141,6 +141,8 @@ class ResidentStore:
             for index in range(self.blocks):
                 self._flats.append(self._laid_out(index, self.device))
                 self._weights.append(self._layouts[0].weights(self._flats[index][0]))
+                if self.device.type == "cuda" and index % 8 == 7:
+                    torch.cuda.empty_cache()  # what the loader's own tensors leave is in pieces too small to use
 
     def _laid_out(self, index: int, device: Any) -> tuple[Tensor, Tensor]:
         """A block's parameters in new buffers on a device; the module's own become views of them."""
@@ -222,8 +224,21 @@ class ResidentStore:
         }
 
 
+def cap_memory(device: str, limit_bytes: int) -> None:
+    """Let this process take at most so much of a CUDA device."""
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total), _index(device))
+
+
+def _index(device: Any) -> int:
+    """Number of a CUDA device; that of the current one for plain 'cuda'."""
+    index = torch.device(device).index
+    return torch.cuda.current_device() if index is None else index
+
+
 def free_bytes(device: Any) -> int:
     """Bytes that may still be taken on a CUDA device: free ones and those that torch holds unused."""
+    device = _index(device)
     free, total = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)(device)
