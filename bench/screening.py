@@ -27,9 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from lab.figures import Figure, at_least, at_most
 
+from whichlora.run.rounds import reach
 from whichlora.stats.multiple import max_t
+from whichlora.stats.proxy import rank_agreement
 from whichlora.stats.rates import new_photo_bounds
-from whichlora.stats.screening import chosen_on, cost, schedule, standing, survivors
+from whichlora.stats.screening import Round, chosen_on, cost, schedule, standing, survivors
 
 RECORDED = Path(__file__).resolve().parent / "recorded" / "matrix.json"
 COUNT = 12
@@ -170,7 +172,7 @@ def more_photographs(rng: np.random.Generator, repeats: int) -> list[Figure]:
 def replayed(quick: bool) -> list[Figure]:
     """12 candidates × 20 photographs × 4 instructions, like a measured matrix: photographs and rivals drawn anew."""
     record = json.loads(RECORDED.read_text(encoding="utf-8"))
-    repeats = 150 if quick else 2_000
+    repeats = 100 if quick else 600
     slack = 3 * np.sqrt(0.05 * 0.95 / repeats)
     result = []
     for what, edits in (
@@ -349,7 +351,68 @@ def record(folder: Path) -> None:
     print(f"{sum(len(row) for rows in passed.values() for row in rows.values())} cells written to {RECORDED}")
 
 
-PARTS: dict[str, Callable[[bool], list[Figure]]] = {"finding": finding, "replayed": replayed, "honest": honest}
+def cheaply(quick: bool) -> list[Figure]:
+    """A sampler at a tenth of the cost proposes who leaves early; its true ranking agrees fully, partly, not at all."""
+    repeats = 60 if quick else 600
+    result = []
+    for cells in (4, 16):
+        for agreement in (1.0, 0.8, 0.0):
+            rng = np.random.default_rng(4)
+            steps, used = 20 * cells, 0
+            rounds = schedule(COUNT, steps, SHARE)
+            first = max(1, rounds[0].steps // 2)
+            kept, plain_kept, spent, plain = 0, 0, 0.0, cost(COUNT, rounds)
+            for _ in range(repeats):
+                truth = rng.normal(0.0, 0.7, COUNT)
+                other = agreement * truth + np.sqrt(1 - agreement**2) * rng.normal(0.0, 0.7, COUNT)
+                slow, fast = (
+                    in_steps(drawn(rng, 1, 1 / (1 + np.exp(-0.4 - skill)), 20, cells, 0.15)[0])[0].astype(float)
+                    for skill in (truth, other)
+                )
+                trusted, alive, cost_here = _with_proposals(slow, fast, rounds, first)
+                used += trusted
+                spent += cost_here
+                best = int(truth.argmax())
+                kept += best == max(alive, key=lambda i, y=slow: y[i].mean())
+                simple = screen(slow[None], [(stage.steps, stage.keep) for stage in rounds])[0]
+                plain_kept += best == max(np.flatnonzero(simple), key=lambda i, y=slow: y[i].mean())
+            what = f"true agreement {agreement:g}, 20 photographs × {cells}"
+            result += [
+                Figure(f"cheap sampler, {what}: trusted in", round(used / repeats, 3), "printed", True),
+                at_least(f"  best kept, beyond what screening without it keeps, {what}",
+                         (kept - plain_kept) / repeats, -0.02, 3 * np.sqrt(0.05 / repeats)),
+                Figure("  cost against screening without it", round(spent / repeats / plain, 3), "printed", True),
+            ]
+            if agreement == 0:
+                result.append(at_most(f"cheap sampler that knows nothing: trusted in, × {cells}", used / repeats, 0.05,
+                                      3 * np.sqrt(0.05 / repeats)))
+    return result
+
+
+def _with_proposals(
+    slow: np.ndarray, fast: np.ndarray, rounds: Sequence[Round], first: int, price: float = 0.1,
+) -> tuple[bool, list[int], float]:
+    """One screening in which a cheap sampler proposes after a short round: trusted, who is left, cells spent."""
+    count = len(slow)
+    long = rounds[0].steps
+    same = rank_agreement(slow[:, :first], fast[:, :first], [str(i % 20) for i in range(first)], draws=200)
+    go = reach(count, rounds)
+    alive = list(range(count))
+    if same.trusted:
+        out = sorted(alive, key=lambda i: (-fast[i, :long].mean(), i))[go:]
+        safe = sorted(alive, key=lambda i: (-slow[i, :first].mean(), i))[:go]
+        alive = [i for i in alive if i not in out or i in safe]
+    spent, seen = count * first + price * count * long, first
+    for stage in rounds:
+        spent += len(alive) * (stage.steps - seen)
+        seen = stage.steps
+        alive = sorted(alive, key=lambda i: (-slow[i, :seen].mean(), i))[: stage.keep]
+    return same.trusted, alive, spent
+
+
+PARTS: dict[str, Callable[[bool], list[Figure]]] = {
+    "finding": finding, "replayed": replayed, "honest": honest, "cheaply": cheaply,
+}
 
 
 def main() -> int:

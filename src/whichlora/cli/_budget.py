@@ -25,6 +25,8 @@ class Wish:
     """Measure everything, whatever it takes."""
     seconds: float | None = None
     """Seconds that a picture of base takes here, when the user knows."""
+    cheap: bool = False
+    """Let a cheaper sampler propose who leaves a screening early."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, library_versions, make_plan
 from whichlora.plan.budget import DOCUMENT as DESIGN
 from whichlora.plan.budget import Design, design_to_json
+from whichlora.plan.cheap import Cheap, alike, cheap_plan, cheaper
 from whichlora.plan.screening import DOCUMENT, Screening, screening_to_json, shared_steps
 from whichlora.run.making import Maker
+from whichlora.stats.screening import Round
 from whichlora.store import Store
 from whichlora.types import BaseModel, Candidate, Plan
 
@@ -52,7 +54,7 @@ def settle_here(
 
 def measure(
     plan: Plan, store: Store, design: Design, make: MakeCells, score: Callable[[Plan], object],
-    page: LivePage | None = None,
+    page: LivePage | None = None, cheap: Cheap | None = None,
 ) -> Screening:
     """Make the pictures that the design asks for.
 
@@ -63,8 +65,9 @@ def measure(
         make: Makes cells that are missing.
         score: Scores what is made and not scored.
         page: The live page, if one is wanted.
+        cheap: A cheaper sampler that may propose who leaves before the first round is complete.
     """
-    from whichlora.run.rounds import run_rounds
+    from whichlora.run.rounds import reach, run_rounds
 
     names = [row.name for row in plan.candidates if row.role == "candidate"]
     rounds = design.rounds_for(len(names), len(shared_steps(plan)))
@@ -85,12 +88,62 @@ def measure(
         make(plan, cells)
         score(plan)
 
-    state = run_rounds(plan, rounds, make_and_score, lambda cells: answers(plan, store, cells), seen)
+    propose = None
+    if cheap is not None and len(alike(plan)) == len(names) > reach(len(names), rounds):
+        # A short round first, on which both samplers are compared.
+        first = max(1, rounds[0].steps // 2)
+        rounds = (Round(first, len(names)), *rounds)
+        propose = _proposer(plan, store, cheap, rounds, make, score)
+    state = run_rounds(plan, rounds, make_and_score, lambda cells: answers(plan, store, cells), seen, propose)
     store.add_document(DOCUMENT, screening_to_json(state))
     if page:
         page.say("")
         page.finish()
     return state
+
+
+def _proposer(
+    plan: Plan, store: Store, cheap: Cheap, rounds: Sequence[Round], make: MakeCells, score: Callable[[Plan], object],
+) -> Callable[[Sequence[str], Mapping[str, float]], tuple[Collection[str], str]]:
+    """Measures everybody cheaply on the steps of the first real round, and proposes if both samplers rank alike."""
+    from whichlora.run.rounds import Steps, reach, table_of
+    from whichlora.stats.proxy import rank_agreement
+    from whichlora.stats.screening import standing
+
+    def propose(field: Sequence[str], rates: Mapping[str, float]) -> tuple[Collection[str], str]:
+        steps = Steps.of(plan)
+        short, long = steps.order[: rounds[0].steps], steps.order[: rounds[1].steps]
+        other = cheap_plan(plan, field, long, cheap)
+        make(other, [cell.id for cell in other.cells if cell.candidate in set(field)])
+        score(other)
+        quick = table_of(other, field, long, lambda cells: answers(other, store, cells))
+        slow = table_of(plan, field, short, lambda cells: answers(plan, store, cells))
+        source = {case.id: case.source for case in plan.cases}
+        needed = [i for i in range(len(short)) if steps.families[i] in steps.needed]
+        same = rank_agreement(slow[:, needed], quick[:, needed], [source[short[i][0]] for i in needed])
+        figure = f"{same.value:.2f} [{same.low:.2f}, {same.high:.2f}]"
+        if not same.trusted:
+            return (), (f"With {cheap.what} candidates rank as with full pictures only to {figure}: too unsure to drop "
+                        "anybody on it, so it was not used.")
+        columns = [i for i in range(len(long)) if steps.families[i] in steps.needed]
+        overall = standing(quick[:, columns], [steps.families[i] for i in columns])[0]
+        order = sorted(range(len(field)), key=lambda i: (-overall[i], i))
+        out = [field[i] for i in order[reach(len(field), rounds):]]
+        return out, (f"With {cheap.what} candidates rank as with full pictures ({figure}), so it proposed who leaves "
+                     "early; full pictures confirmed each.")
+
+    return propose
+
+
+def cheap_of(project: Project, rows: Sequence[Candidate]) -> Cheap | None:
+    """A cheaper sampler for the rows of a project, or None where none is much cheaper."""
+    from whichlora.cli.project import lora_folder
+    from whichlora.plan.candidates import resolve_sampler
+
+    sampler = next(row.sampler for row in rows if row.role == "base")
+    folder = lora_folder(project.workspace)
+    specs = {name: spec for name, spec in project.suite.samplers.items() if spec.loras}
+    return cheaper(sampler, [resolve_sampler(name, spec, sampler, folder) for name, spec in specs.items()])
 
 
 def answers(plan: Plan, store: Store, cells: Collection[str]) -> Mapping[str, bool | None]:

@@ -22,6 +22,9 @@ def command(
         str, typer.Option("--budget", help="GPU time, such as 3h or 90m; screens. Later runs keep to the plan.")
     ] = "",
     full: Annotated[bool, typer.Option("--full", help="The whole suite, nobody screened out.")] = False,
+    cheap_first: Annotated[
+        bool, typer.Option("--cheap-first", help="Let a cheaper sampler propose who leaves early, if it ranks alike.")
+    ] = False,
     seconds_per_image: Annotated[
         float | None, typer.Option("--seconds", help="Seconds a picture takes here, when you know them.", min=0.001)
     ] = None,
@@ -50,7 +53,7 @@ def command(
     from whichlora.plan.screening import DOCUMENT, screening_from_json, screening_to_json
 
     one_wish(budget, full)
-    wish = Wish(budget, full, seconds_per_image)
+    wish = Wish(budget, full, seconds_per_image, cheap_first)
     if not dry_run:
         refuse_if_busy(folder)
     project = open_project(folder)

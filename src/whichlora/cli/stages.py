@@ -16,6 +16,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from whichlora.cli._budget import Wish
+from whichlora.cli._writing import look_for_room
 from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, draft_rows, identify_base, library_versions, make_plan
@@ -71,7 +72,7 @@ def generate(
         hiring: Where pictures are made; workers of this machine when left out.
         wish: What the user said about time; see `_budget.settle`.
     """
-    from whichlora.cli._screened import measure, settle_here
+    from whichlora.cli._screened import cheap_of, measure, settle_here
     from whichlora.run.choose import open_maker
     from whichlora.run.executor import Setup
 
@@ -87,12 +88,14 @@ def generate(
         plan = make_plan(settled.project, base, admitted, [*refused, *turned_away], libraries)
         for row in plan.refused:
             progress_console.print(f"[yellow]refused[/] {_plain(row['name'])}: {_plain(row['reason'])}")
+        look_for_room(plan, store)
         store.add_document("plan", plan_to_json(plan))
         rotten = store.forget_rotten()
         if rotten:
             progress_console.print(f"{len(rotten)} pictures on disk were damaged and will be made again.")
         measure(plan, store, settled.design, lambda of, cells: make(maker, of, page, cells),
-                lambda of: score(project, store, of), page)
+                lambda of: score(project, store, of), page,
+                cheap_of(settled.project, admitted) if wish and wish.cheap else None)
     return plan
 
 

@@ -83,7 +83,7 @@ def run_rounds(
             own = {(cell.case, cell.seed) for cell in cells_of(plan, field)}
             wanted += [cell for cell in cells_of(plan, [*always, *field], own) if (cell.case, cell.seed) not in now]
         make([cell.id for cell in wanted])
-        passed = _passed(plan, field, now, verdicts)
+        passed = table_of(plan, field, now, verdicts)
         rates = _rates(passed, steps, len(now), field)
         keep, note = _who_stays(passed, steps, len(now), (field, rates), stage.keep, last=last)
         if number == 1 and propose is not None and not last:
@@ -104,10 +104,10 @@ def _left(count: int) -> str:
     return f"{count} candidate{'' if count == 1 else 's'} left"
 
 
-def _passed(
+def table_of(
     plan: Plan, field: Sequence[str], now: Sequence[tuple[str, int]], verdicts: Verdicts
 ) -> NDArray[np.float64]:
-    """1, 0 or NaN by candidate and step."""
+    """Passed (1), failed (0) or unknown (NaN), by candidate and step."""
     place = {(cell.candidate, cell.case, cell.seed): cell.id for cell in cells_of(plan, field, now)}
     answers = verdicts(list(place.values()))
     table = np.full((len(field), len(now)), np.nan)
@@ -149,11 +149,15 @@ def _rates(passed: NDArray[np.float64], steps: Steps, count: int, field: Sequenc
 def _confirmed(
     proposed: Collection[str], keep: Sequence[str], rates: Mapping[str, float], rounds: Sequence[Round]
 ) -> set[str]:
-    """Proposals that may leave: not among those who would survive the second round on full pictures alone."""
-    if len(rounds) < 2:
-        return set()
-    safe = sorted(keep, key=lambda name: -rates[name])[: max(rounds[1].keep, rounds[-1].keep)]
+    """Proposals that may leave: not among those who would survive the second cut on full pictures alone."""
+    safe = sorted(keep, key=lambda name: -rates[name])[: reach(len(rates), rounds)]
     return {name for name in proposed if name in keep and name not in safe}
+
+
+def reach(candidates: int, rounds: Sequence[Round]) -> int:
+    """Candidates that the second cut leaves (the first where there is only one): proposals go so far at most."""
+    left = sorted({stage.keep for stage in rounds if stage.keep < candidates}, reverse=True)
+    return left[min(1, len(left) - 1)] if left else candidates
 
 
 def _asked(plan: Plan, steps: Steps, state: Screening, finalists: Sequence[str]) -> int:
