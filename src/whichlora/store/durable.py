@@ -60,6 +60,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below a folder, and itself: for what was written by other means before a rename."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
 def free_bytes(folder: Path) -> int:
     """Room left for this user on the disk of a folder that may not exist yet; a huge number where nobody can tell."""
     there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path.cwd())
