@@ -147,3 +147,22 @@ def test_each_edit_is_asked_in_its_owners_words():
              "beach": ("background", "a beach")}
     owners = {"camera": "angles", "lighting": "relight"}
     assert wording([angles, relight], owners, asked) == {"left": "将镜头向左旋转45度", "sunset": "sks sunset"}
+
+
+def test_sentences_are_bound_and_no_stronger_than_the_verdict():
+    from whichlora.analysis import told
+    from whichlora.analysis.ledger import Ledger
+    from whichlora.analysis.lint import lint
+    from whichlora.findings import Findings, Recommendation
+
+    ledger = Ledger()
+    measured = stacked((0.35, 0.95, 0.3, 0.3))
+    lines = [told.proposal(proposal, ledger) for proposal in propose(measured, FAMILIES)]
+    lines += told.stack(compare(measured, "angles+relight", FAMILIES), ledger)
+    lines.append(told.overlap(("angles", "relight"), {"shared": 720, "cosine": -0.02, "conflict": 0.51}, ledger))
+    lines.append(told.overlap(("angles", "scene"), {"shared": 0, "cosine": None, "conflict": None}, ledger))
+    findings = Findings("t", "base", 0.7, (), 16, (), (), Recommendation("undecided", None, "", False, ""), {}, (), (),
+                        {"analysis": told.bound(ledger)})
+    assert [problem for line in lines for problem in lint(line, findings)] == []
+    assert any("rejected" in line for line in lines)
+    assert lint(lines[0].replace(" %", "9 %"), findings)

@@ -38,7 +38,9 @@ def stacked(name):
     table = table_of(world, np.random.default_rng(0))
     result = replace(combining.compare(table, "a+b", FAMILIES), name=name)
     ledger = Ledger()
-    return ({"stacks": [{**asdict(result), "sentences": told.stack(result, ledger)}]},
+    met = {"shared": 24, "cosine": -0.03, "conflict": 0.48}
+    return ({"stacks": [{**asdict(result), "sentences": told.stack(result, ledger)}],
+             "overlaps": [{**met, "sentence": told.overlap((name, "b"), met, ledger)}]},
             {"sentences": told.routing(route(table, FAMILIES), ledger)})
 
 
@@ -112,3 +114,10 @@ def test_a_sweep_of_one_weight_is_drawn_too():
     drawn = curves([point], {"weight": 1.0, "low": 1.0, "high": 1.0}, 1.0, None)
     assert len(drawn.dots) == 1
     assert drawn.base is None
+
+
+def test_overlap_is_told_as_an_explanation(project):
+    plugin = registry.load("sections", "combinations")
+    for text in (plugin.html(page(project)), plugin.markdown(page(project))):
+        assert "does not judge it" in text
+        assert "24 weights" in text

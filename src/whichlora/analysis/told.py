@@ -5,7 +5,7 @@ Does: word results that are given. Does not: compute. Bounds are for new photogr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whichlora.analysis.chaining import ChainResult
@@ -113,6 +113,28 @@ def _interference(key: str, item: Interference, ledger: Ledger) -> str:
     change = _difference(f"{key}/{item.capability}", item.against_owner, ledger)
     rate = ledger.put(f"{key}/{item.capability}/stack", item.rate, "percent")
     return ledger.say(f"{item.capability}: stack {rate}, alone {alone}; against {item.owner} {change}.")
+
+
+def overlap(names: tuple[str, str], found: Mapping[str, Any], ledger: Ledger) -> str:
+    """Where two parts meet in weight space: an explanation, no verdict.
+
+    Args:
+        names: Both parts.
+        found: 'shared' (count), 'cosine' and 'conflict' (None where nothing is shared).
+        ledger: Takes the figures.
+    """
+    one, other = names
+    key = f"overlap/{one}/{other}"
+    shared = ledger.put(f"{key}/shared", found["shared"], "count")
+    if found["cosine"] is None or found["conflict"] is None:
+        return ledger.say(f"In weight space {one} and {other} do not meet.")
+    return ledger.say(
+        f"In weight space {one} and {other} both change {shared} weights, with a cosine of "
+        f"{ledger.put(f'{key}/cosine', round(found['cosine'], 2), 'weight')} and a sign conflict of "
+        f"{ledger.put(f'{key}/conflict', round(found['conflict'], 2), 'weight')}; unrelated LoRAs have about "
+        f"{ledger.put('overlap/unrelated-cosine', 0.0, 'weight')} and "
+        f"{ledger.put('overlap/unrelated-conflict', 0.5, 'weight')}. This explains a stack and does not judge it."
+    )
 
 
 def chain(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
+from whichlora.errors import RefusedError, UserError
 
 if TYPE_CHECKING:
     from whichlora.analysis.combining import Proposal, StackResult
@@ -97,7 +99,7 @@ def measure_stacks(measured: Measured, proposals: Sequence[Proposal], merges: Se
             if calmer is not None:
                 for other in specs(measured, proposal, calmer, ("stack",)):
                     wanted.setdefault(other.name, (other, proposal))
-    document = describe(proposals, _compared(measured, list(tried)))
+    document = describe(proposals, _compared(measured, list(tried)), _overlaps(measured, proposals))
     measured.store.add_document(DOCUMENT, document)
     return document
 
@@ -183,7 +185,26 @@ def _reference(measured: Measured, row: Candidate) -> str:
     return str(path)
 
 
-def describe(proposals: Sequence[Proposal], results: Sequence[StackResult]) -> dict[str, Any]:
+def _overlaps(measured: Measured, proposals: Sequence[Proposal]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Where the parts of every stack meet in weight space, for LoRAs whose files say so."""
+    from whichlora.lora.overlap import overlap
+
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for pair in {pair for proposal in proposals for pair in combinations(proposal.parts, 2)}:
+        files = [Path(measured.row(name).adapters[0].path) for name in pair]
+        try:
+            met = overlap(files[0], files[1])
+        except (RefusedError, UserError):
+            # A DoRA, or a family whose LoRAs are no matrices: there is nothing to explain.
+            continue
+        found[pair] = {"shared": len(met.shared), "cosine": met.cosine, "conflict": met.conflict}
+    return dict(sorted(found.items()))
+
+
+def describe(
+    proposals: Sequence[Proposal], results: Sequence[StackResult],
+    overlaps: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     """The document of the JSON output, the store and the report."""
     from whichlora.analysis import told
     from whichlora.analysis.ledger import Ledger
@@ -194,5 +215,9 @@ def describe(proposals: Sequence[Proposal], results: Sequence[StackResult]) -> d
         {**asdict(one), "complementary": one.complementary, "sentences": list(told.stack(one, ledger))}
         for one in results
     ]
+    met = [{"parts": list(pair), **found, "sentence": told.overlap(pair, found, ledger)}
+           for pair, found in (overlaps or {}).items()]
     sentences = [one["sentence"] for one in proposed] + [text for one in stacks for text in one["sentences"]]
-    return {"proposals": proposed, "stacks": stacks, "sentences": sentences, "bound": told.bound(ledger)}
+    sentences += [one["sentence"] for one in met]
+    return {"proposals": proposed, "stacks": stacks, "overlaps": met, "sentences": sentences,
+            "bound": told.bound(ledger)}

@@ -26,6 +26,7 @@ class="plain"><thead><tr>{% for head in heads %}<th scope="col">{{ head }}</th>{
 {% endfor %}</tr>{% endfor %}</tbody></table></div>
 {% for stack in stacks %}<details><summary><bdi>{{ stack.name }}</bdi>: {{ verdicts[stack.verdict] }}</summary>
 {{ m.sentences(stack.sentences) }}</details>{% endfor %}{% endif %}
+{% if overlaps %}<h3>Where the parts meet in weight space</h3>{{ m.sentences(overlaps) }}{% endif %}
 {% if routing %}<h3>Routing: another set-up for every kind of edit</h3>{{ m.sentences(routing) }}{% endif %}
 """
 HEADS = ["Stack", "Verdict", "Against its better part", "Capability", "Stack alone reaches", "Parts alone",
@@ -34,6 +35,10 @@ HEADS = ["Stack", "Verdict", "Against its better part", "Capability", "Stack alo
 
 def _stacks(page: Page) -> Sequence[Mapping[str, Any]]:
     return page.given.more.get("combinations", {}).get("stacks", ())
+
+
+def _overlaps(page: Page) -> list[str]:
+    return [str(one["sentence"]) for one in page.given.more.get("combinations", {}).get("overlaps", ())]
 
 
 def _routing(page: Page) -> Sequence[str]:
@@ -62,7 +67,8 @@ def _html(page: Page) -> Markup:
     stacks, routing = _stacks(page), _routing(page)
     if not stacks and not routing:
         return Markup("")
-    return render(TEMPLATE, stacks=stacks, table=_table(stacks), heads=HEADS, verdicts=VERDICTS, routing=routing)
+    return render(TEMPLATE, stacks=stacks, table=_table(stacks), heads=HEADS, verdicts=VERDICTS, routing=routing,
+                  overlaps=_overlaps(page))
 
 
 def _markdown(page: Page) -> str:
@@ -71,6 +77,7 @@ def _markdown(page: Page) -> str:
     if stacks:
         parts.append(marks.table(HEADS, [[marks.text(cell) for cell in row] for row in _table(stacks)]))
         parts += [marks.bullets(stack["sentences"]) for stack in stacks]
+        parts += [marks.bullets(_overlaps(page))] if _overlaps(page) else []
     if routing:
         parts.append("### Routing\n\n" + marks.bullets(routing))
     return "\n\n".join(parts)
