@@ -97,6 +97,7 @@ def create_project(
         ProjectError: The folder exists and is not empty.
         SuiteError: The settings make no valid suite.
     """
+    from whichlora.store.durable import sync_folder, sync_tree
     from whichlora.suite.loading import parse_suite
     from whichlora.suite.templating import render_preset, render_suite
 
@@ -116,9 +117,11 @@ def create_project(
             _copy(impostors, draft / "impostors")
         (draft / SUITE_NAME).write_text(text, encoding="utf-8")
         draft.chmod(0o755)
+        sync_tree(draft)
         if folder.exists():
             folder.rmdir()
         draft.replace(folder)
+        sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
