@@ -15,7 +15,7 @@ def board(sizes, weight=lambda _: 1.0):
     return Board([(f"c{i}", [cell(f"c{i}", n) for n in range(size)]) for i, size in enumerate(sizes)], weight)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(1, 5),
     st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=120),
@@ -60,7 +60,7 @@ def test_an_idle_worker_takes_the_later_half_of_the_costliest_block():
     assert todo.next("b").id == "c1-1"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(2, 8), st.data())
 def test_nobody_is_left_with_more_than_one_cell_when_another_is_idle(sizes, workers, data):
     costs = {f"c{i}": data.draw(st.integers(1, 20)) for i in range(len(sizes))}

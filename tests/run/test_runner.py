@@ -1,9 +1,5 @@
 """A run makes every cell once, encodes every input once, and records failures instead of hiding them."""
 
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +11,6 @@ from families import painters
 from whichlora.errors import DiskFullError, PhotoError, RefusedError
 from whichlora.families.painter import PLUGIN
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
-from whichlora.plan.codec import plan_to_json
 from whichlora.plan.matrix import build_cases, build_plan, encodings_needed
 from whichlora.run.controls import fit
 from whichlora.run.pictures import photograph_reader
@@ -205,52 +200,6 @@ def test_pictures_carry_settings_but_no_candidate_name(scene):
         assert "Seed: 1" in image.text["parameters"]
         assert "sks " in image.text["parameters"]
         assert plan.candidates[2].adapters[0].sha256[:10] in image.text["parameters"]
-
-
-SCRIPT = """
-import json, sys, time
-from pathlib import Path
-from whichlora.families.painter import PLUGIN
-from whichlora.plan.codec import plan_from_json
-from whichlora.run.pictures import photograph_reader
-from whichlora.run.runner import run_plan
-from whichlora.store import Store
-folder = Path(sys.argv[1])
-plan = plan_from_json(json.loads((folder / "plan.json").read_text()))
-with Store(folder, create=True) as store:
-    run_plan(plan, store, PLUGIN.load(plan.base, "cpu"), photograph_reader(plan, folder),
-             lambda event: print(event.kind, event.done, flush=True))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL does not exist there")
-def test_killed_again_and_again_the_run_ends_with_the_same_pictures(scene):
-    import json
-
-    folder, plan, base = scene
-    reference = folder / "reference"
-    with Store(reference, create=True) as store:
-        run_plan(plan, store, PLUGIN.load(base, "cpu"), photograph_reader(plan, folder))
-    (folder / "plan.json").write_text(json.dumps(plan_to_json(plan)), encoding="utf-8")
-    made = 0
-    kills = 0
-    for kills in range(40):  # noqa: B007 - used after the loop
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, text=True)
-        fresh = 0
-        for line in process.stdout:
-            fresh += line.startswith("cell")
-            if fresh == 5:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-        process.wait()
-        process.stdout.close()
-        made += fresh
-        if process.returncode == 0:
-            break
-    assert kills >= 3
-    want = {cell: row.facts["pixels"] for cell, row in rows_of(reference).items()}
-    assert {cell: row.facts["pixels"] for cell, row in rows_of(folder).items()} == want
-    assert made <= len(plan.cells) + kills
 
 
 def test_fit_never_stretches():
