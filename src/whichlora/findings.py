@@ -217,6 +217,8 @@ class Against:
     """The comparison in words."""
     refused: tuple[Mapping[str, str], ...] = ()
     """Rows that cannot be compared: {'name', 'reason'}."""
+    same: tuple[str, ...] = ()
+    """Rows whose pictures are the very same files as then."""
 
 
 @dataclass(frozen=True, slots=True)

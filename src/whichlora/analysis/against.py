@@ -21,6 +21,7 @@ from whichlora.errors import UserError
 from whichlora.findings import Change
 from whichlora.stats.multiple import max_t
 from whichlora.stats.paired import paired_difference
+from whichlora.stats.rates import pooled_capabilities
 from whichlora.types import Candidate, EditCase, Generation, Plan, Score, fingerprint, instruction
 
 Floats = NDArray[np.float64]
@@ -286,16 +287,16 @@ def _columns(
 
 
 def _overall(row: _Row, columns: Sequence[_Column]) -> _Column:
-    """Capabilities weighing the same, photograph by photograph."""
-    def mean(values: Sequence[Floats]) -> Floats:
-        stacked = np.array(values)
-        has = ~np.isnan(stacked)
-        count = has.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(count > 0, np.where(has, stacked, 0.0).sum(axis=0) / count, np.nan)
-
-    return _Column(row, OVERALL, mean([c.then for c in columns]), mean([c.now for c in columns]),
-                   sum(column.cells for column in columns))
+    """Capabilities weighing the same, as in the matrix: pseudo-values whose mean is that rate."""
+    cells = np.array([np.where(np.isnan(column.now), 0.0, column.cells) for column in columns])
+    has = np.asarray(cells.sum(axis=0) > 0)
+    ends = []
+    for values in ([column.then for column in columns], [column.now for column in columns]):
+        spread = np.full(len(has), np.nan)
+        pseudo, each = pooled_capabilities(np.array(values), cells)
+        spread[has] = pseudo
+        ends.append(spread)
+    return _Column(row, OVERALL, ends[0], ends[1], each)
 
 
 def _shown(columns: Sequence[_Column], bounds: Sequence[Floats], sign: int) -> list[bool]:

@@ -21,6 +21,7 @@ def against(old: Project, new: Project, ledger: Ledger) -> Against:
     return Against(
         old.plan.project, old.sentence, found.photos, found.pairs, found.changes,
         (_opening(found, old, new, ledger), *_rows(found, ledger), *_notes(found, old, new, ledger)), found.refused,
+        found.same,
     )
 
 

@@ -27,7 +27,8 @@ def leave_outs(
     """Everything whose absence is worth trying, with the function that decides anew without it.
 
     A photograph is left out where at least two remain, an instruction where its kind of edit keeps another. A metric is
-    left out where its condition keeps another metric; without its only metric nothing at all would be decided.
+    left out where another one answers the same condition of every picture that it answers; without a picture's only
+    answer nothing would be decided, which tells nothing of the metric.
 
     Args:
         plan: The plan.
@@ -78,12 +79,13 @@ def _edits(plan: Plan) -> list[str]:
 
 
 def _metrics(scores: Sequence[Score]) -> list[str]:
-    """Metrics that decide a condition together with another one."""
-    deciding: dict[str, set[str]] = {}
+    """Metrics beside which another one answers the same condition of the same pictures."""
+    deciding: dict[tuple[str, str], set[str]] = {}
     for score in scores:
         if score.gate is not None and score.passed is not None and not score.rater and not _silent(score):
-            deciding.setdefault(score.gate, set()).add(score.metric)
-    return sorted({metric for names in deciding.values() if len(names) > 1 for metric in names})
+            deciding.setdefault((score.cell, score.gate), set()).add(score.metric)
+    alone = {metric for names in deciding.values() if len(names) == 1 for metric in names}
+    return sorted({metric for names in deciding.values() for metric in names} - alone)
 
 
 def _silent(score: Score) -> bool:

@@ -175,9 +175,11 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     steps: list[str] = []
     if not row.firm:
         steps.append("Settle what is open first (see the next purchase); the steps below follow the leaning.")
+    if row.strategy in WORK_HOURS:
+        steps.append(f"Set aside the time. {_hours(row.strategy, ledger)}")
     names = [name for name in dict.fromkeys([row.candidate, *row.routes.values()]) if name in found.facts]
     if row.strategy in ("existing", "multi", "hybrid"):
-        steps += _install(found, names)
+        steps += _install(found, names, ledger)
         if row.routes:
             parts = "; ".join(f"{must} → {name}" for must, name in row.routes.items())
             steps.append(f"Route each kind of edit to its set-up: {parts}.")
@@ -190,7 +192,7 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     return tuple(steps)
 
 
-def _install(found: Outcome, names: Sequence[str]) -> list[str]:
+def _install(found: Outcome, names: Sequence[str], ledger: Ledger) -> list[str]:
     """Files and settings of what is used."""
     steps = []
     for name in names:
@@ -200,9 +202,17 @@ def _install(found: Outcome, names: Sequence[str]) -> list[str]:
         if not candidate.adapters:
             steps.append(f"Use {name} without a LoRA, with the sampler settings of the manifest.")
             continue
-        files = listed(use.name for use in candidate.adapters)
-        trigger = " and put its trigger before every instruction" if candidate.trigger else ""
-        steps.append(f"Set up {name}: load {files} with the weights of the manifest{trigger}.")
+        files = listed(
+            f"{use.name} at weight {ledger.put(f'{name}/weight/{at}', use.weight, 'factor')}"
+            for at, use in enumerate(candidate.adapters)
+        )
+        sampler = candidate.sampler
+        settings = (
+            f"{ledger.put(f'{name}/steps', sampler.num_inference_steps, 'count')} steps, guidance "
+            f"{ledger.put(f'{name}/guidance', sampler.true_cfg_scale, 'factor')}"
+        )
+        trigger = ", and put its trigger before every instruction" if candidate.trigger else ""
+        steps.append(ledger.say(f"Set up {name}: load {files}; {settings}{trigger}."))
     if names:
         steps.append("Copy the set-up from findings.json, which holds file hashes, weights and sampler settings.")
     return steps

@@ -128,7 +128,8 @@ def _labelled(dots: list[Dot]) -> Iterator[Dot]:
     """Give every dot a label that covers no dot and no other label, nearest free place first."""
     taken = [(dot.x - dot.r, dot.y - dot.r, dot.x + dot.r, dot.y + dot.r) for dot in dots]
     for dot in dots:
-        width = len(dot.label) * LETTER_PX
+        # The chosen row's label is bold.
+        width = len(dot.label) * LETTER_PX * (1.25 if dot.kind == "chosen" else 1.0)
         best = None
         for far, x, y, anchor in _places(dot):
             left = x if anchor == "start" else x - width if anchor == "end" else x - width / 2
