@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from families import painters, tiny
+from families import painters, tiny, tinyflux
 from families.tiny import use
 from whichlora import registry
 from whichlora.errors import RefusedError, UserError
+from whichlora.families._flux.places import linear_shapes
 from whichlora.types import Candidate, SamplerProfile
 
 
@@ -24,7 +25,19 @@ def painter(root):
     return (painters.base(root / "base", faces=False), painters.lora(root / "lora.safetensors", lighting=0.3), sampler)
 
 
-BUILDERS = {"qwen_image_edit": tiny_qwen, "painter": painter}
+def flux(build):
+    def built_flux(root):
+        folder = build(root)
+        shapes = linear_shapes(str(folder))
+        modules = {name: shapes[name] for name in shapes if name.endswith("attn.to_q")}
+        sampler = SamplerProfile(num_inference_steps=2, true_cfg_scale=2.0, reference_area_px=64 * 64)
+        return folder, tinyflux.save(root / "lora.safetensors", tinyflux.pairs(1, modules)), sampler
+
+    return built_flux
+
+
+BUILDERS = {"qwen_image_edit": tiny_qwen, "painter": painter, "flux_kontext": flux(tinyflux.kontext),
+            "flux2": flux(tinyflux.klein)}
 PROMPT = "relight with warm sunset light"
 
 
