@@ -122,6 +122,17 @@ class QwenImageEdit:
             wanted = "float32" if kind == "cpu" and settings.profile == "exact" else "bfloat16"
         return QwenSession(base, Parts(places, device, getattr(torch, wanted)), versions, settings)
 
+    def rehearse(self, device: str, *, toy: bool = False, profile: str | None = None) -> Any:
+        """Measure the model at its true size with random weights (see `_qwen/rehearsal.py`).
+
+        Raises:
+            MachineError: A library is not installed, or no memory profile works on the device.
+        """
+        self._versions()
+        from whichlora.families._qwen.rehearsal import rehearse
+
+        return rehearse(device, toy=toy, profile=profile)
+
     def _versions(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for library in self.library_names:
