@@ -70,8 +70,10 @@ class Forker:
         self._ours.send(b"go")
 
     def finish(self, timeout_s: float = 60.0) -> Life:
-        """Wait for the end of the life that began."""
+        """Wait until the life that began is over and its process is gone."""
         said = self.wait_for("/", timeout_s)
+        if said[-1] == "/over" and len(said) > 1 and said[-2].startswith("="):
+            return Life(said[:-2], said[-2][1:])
         return Life(said[:-1], said[-1][1:])
 
     def live(self, folder: Path, count: int, *, bug: str = "", mode: str = "wal") -> Life:
@@ -119,7 +121,11 @@ class Strace:
 
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
 
 def _traced(pid: int) -> bool:
@@ -144,9 +150,9 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             _live(control, asked, bugs, writer)
+        # Only when the process is gone may strace leave: it can hang on one that is just going.
         _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            control.send(f"/killed {os.WTERMSIG(status)}".encode())
+        control.send(f"/killed {os.WTERMSIG(status)}".encode() if os.WIFSIGNALED(status) else b"/over")
 
 
 def _live(control: socket.socket, asked: dict, bugs, writer) -> None:  # noqa: ANN001
@@ -167,5 +173,5 @@ def _live(control: socket.socket, asked: dict, bugs, writer) -> None:  # noqa: A
         end = f"sentence: {error.message}"
     except BaseException as error:
         end = f"crash: {type(error).__name__}: {error}"
-    control.send(f"/{end}"[:4000].encode())
+    control.send(f"={end}"[:4000].encode())
     os._exit(0)
