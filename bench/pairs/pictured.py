@@ -5,6 +5,7 @@ Nothing here is decided by the ground truth: it is read afterwards, to see wheth
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ def _create(folder: Path, photos: int) -> None:
     set_up(folder, photos=photos, loras={name: LORA_FOLDER / name for name in ROWS.values()})
     state = dict(canonical_state_dict(_file(folder, "angles")))
     louder = {key: (value * np.float32(SCALE) if "lora_B" in key else value) for key, value in state.items()}
-    save_file({key: np.ascontiguousarray(value) for key, value in louder.items()}, folder / "loras" / "over.safetensors")
+    dense = {key: np.ascontiguousarray(value) for key, value in louder.items()}
+    save_file(dense, folder / "loras" / "over.safetensors")
     path = folder / "whichlora.yaml"
     suite = yaml.safe_load(path.read_text(encoding="utf-8"))
     suite["edits"] = [{"name": n, "family": f, "target": t, "prompt": p} for n, f, t, p in EDITS]
@@ -114,15 +116,15 @@ def _true_optimum(measured, weights: list[float], document: dict) -> float:  # n
     for weight in weights:
         part = part_of(measured.plan, [at_weight(row, weight)], photos=document["photographs"]["picking"],
                        families=["camera", "lighting"])
-        distance.append(float(np.mean([grade.distance for grade in graded(measured, part)])))
+        distance.append(float(np.mean([grade["distance"] for grade in graded(measured, part)])))
         print(f"   ground truth at weight {weight:g}: distance {distance[-1]:.4f}")
     order = np.argsort(distance)[:4]
     a, b, _ = np.polyfit(np.array(weights)[order], np.array(distance)[order], 2)
     return round(float(-b / (2 * a)), 3) if a > 0 else float(weights[int(np.argmin(distance))])
 
 
-def graded(measured, plan) -> list:  # noqa: ANN001
-    """Grades of a plan's pictures by the exact ground truth."""
+def graded(measured, plan) -> list[dict]:  # noqa: ANN001
+    """Grades of a plan's pictures by the exact ground truth, each computed once and kept beside the project."""
     import torch
     from PIL import Image
 
@@ -130,12 +132,17 @@ def graded(measured, plan) -> list:  # noqa: ANN001
     from whichlora.tinyworld.edits import Edit
     from whichlora.tinyworld.truth import TruthGrader
 
+    kept = measured.store.folder / "grades.json"
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     grader, cases = TruthGrader(), {case.id: case for case in plan.cases}
     done, found = measured.store.generations(), []
     total = len(measured.plan.sources)
     for cell in plan.cells:
         case, made = cases[cell.case], done.get(cell.id)
         if made is None or made.image is None:
+            continue
+        if cell.id in known:
+            found.append(known[cell.id])
             continue
         number = int(case.source.rpartition("_")[2].rpartition("-")[2])
         with Image.open(measured.store.images.path(made.image)) as image:
@@ -148,7 +155,10 @@ def graded(measured, plan) -> list:  # noqa: ANN001
         else:
             edit = Edit(case.family, str(case.target[case.family]))
         states = reference_states(max(number, total)).select([number - 1])
-        found.append(grader.grade(pixels, mina(), states, (edit,), case.source))
+        grade = grader.grade(pixels, mina(), states, (edit,), case.source)
+        known[cell.id] = {"consistent": grade.consistent, "distance": grade.distance}
+        found.append(known[cell.id])
+    kept.write_text(json.dumps(known), encoding="utf-8")
     return found
 
 
@@ -156,7 +166,7 @@ def _true_rate(measured, row: str, family: str) -> float:  # noqa: ANN001
     from whichlora.plan.extend import part_of
 
     part = part_of(measured.plan, [measured.row(row)], families=[family])
-    return float(np.mean([grade.consistent for grade in graded(measured, part)]))
+    return float(np.mean([grade["consistent"] for grade in graded(measured, part)]))
 
 
 PAIRS = (("angles", "expression"), ("angles", "relight"), ("angles", "stranger"))
@@ -228,6 +238,7 @@ def _route(measured) -> list[Figure]:  # noqa: ANN001
     return [
         Figure("tinyworld routing: gain over the best single set-up, points", round(100 * document["gain"]["value"], 1),
                "printed", True),
-        Figure("tinyworld routing: seconds of a switch", round(document.get("switch_seconds") or 0.0, 3), "printed", True),
+        Figure("tinyworld routing: seconds of a switch", round(document.get("switch_seconds") or 0.0, 3), "printed",
+               True),
         Figure("tinyworld routing: chosen", float(document["chosen"]), "printed", True),
     ]
