@@ -43,9 +43,12 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Make the pictures of a project."""
+    from whichlora.cli._writing import refuse_if_busy, writing
+
+    if not dry_run:
+        refuse_if_busy(folder)  # before anything slow is imported or looked at
     from whichlora.cli._budget import Wish, one_wish
     from whichlora.cli._hiring import choose_hiring, submit
-    from whichlora.cli._writing import refuse_if_busy, writing
     from whichlora.cli.live import LivePage
     from whichlora.cli.plan import describe
     from whichlora.cli.project import choose_device, open_project
@@ -54,8 +57,6 @@ def command(
 
     one_wish(budget, full)
     wish = Wish(budget, full, seconds_per_image, cheap_first)
-    if not dry_run:
-        refuse_if_busy(folder)
     project = open_project(folder)
     if dry_run:
         document = describe(project, choose_device(device), wish)

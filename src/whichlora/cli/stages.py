@@ -150,10 +150,9 @@ def conclude(
     """
     from whichlora import __version__
     from whichlora.analysis.stage import analyse_store
+    from whichlora.cli.earlier import earlier_project, known_metrics
     from whichlora.metrics.stage import scoring_context
     from whichlora.review.stage import distrusted, summarise_store
-
-    from whichlora.cli.earlier import earlier_project, known_metrics
 
     people = summarise_store(store, plan, context=scoring_context(plan))
     silent = {*distrusted(people), *known_metrics(store, plan, without)}
