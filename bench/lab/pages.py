@@ -8,6 +8,8 @@ duration, points a paired difference. Names, prompts, cards and settings are tex
 from __future__ import annotations
 
 import html
+import importlib
+import importlib.util
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,7 +22,6 @@ from whichlora.report.model import ReportInput
 from whichlora.report.page import Page
 from whichlora.report.pictures import NO_PICTURES
 from whichlora.types import Plan
-from whichlora.vision.limits import sentences as recogniser_limits
 
 SETTINGS = ("manifest",)
 """Sections that print stored settings word by word; nothing in them is a claim."""
@@ -87,6 +88,8 @@ def _unprintable(match: re.Match[str], allowed: Mapping[str, set[str]], text: st
     bracket = before.rfind("[") > before.rfind("]") and "]" in after[:40]
     if bracket and value.isdigit():
         return [] if value in allowed["end"] or value in allowed["points"] else [f"unbound '{value}' in '{around}'"]
+    if match["sign"] and not unit and value.isdigit():
+        return [] if value in allowed["points"] else [f"unbound change '{match.group().strip()}' in '{around}'"]
     kind = {"%": "percent", "points": "points", "GiB": "memory", "": "bare"}.get(unit, "time")
     return [] if value in allowed[kind] else [f"unbound number '{match.group().strip()}' in '{around}'"]
 
@@ -144,9 +147,17 @@ def texts_of_others(findings: Findings, plan: Plan) -> list[str]:
     found |= {value for row in findings.refused for value in row.values()}
     found |= {f"sha256 {use.sha256}" for row in plan.candidates for use in row.adapters}
     # What is known of the recognisers stands in one table of the product, with its sources; it is no result of a run.
-    found |= set(recogniser_limits(plan.subject, plan.identity_packs))
+    found |= set(recogniser_limits(plan))
     found |= {words.spoken(name) for name in found}
     return sorted((" ".join(name.split()) for name in found if name.strip()), key=len, reverse=True)
+
+
+def recogniser_limits(plan: Plan) -> tuple[str, ...]:
+    """Sentences of that table which the report prints; none where the product has none."""
+    if importlib.util.find_spec("whichlora.vision.limits") is None:
+        return ()
+    table = importlib.import_module("whichlora.vision.limits")
+    return tuple(table.sentences(plan.subject, getattr(plan, "identity_packs", ())))
 
 
 def plain(markup: str) -> str:

@@ -11,7 +11,7 @@ from whichlora.report.words import shorten
 
 WIDTH, HEIGHT = 520, 380
 LEFT, RIGHT, TOP, BOTTOM = 46, 504, 24, 336
-LETTER_PX, LINE_PX = 6.6, 14
+LETTER_PX, LINE_PX = 7.2, 14
 STEPS = (0.05, 0.1, 0.2)
 
 
@@ -129,7 +129,7 @@ def _labelled(dots: list[Dot]) -> Iterator[Dot]:
     taken = [(dot.x - dot.r, dot.y - dot.r, dot.x + dot.r, dot.y + dot.r) for dot in dots]
     for dot in dots:
         # The chosen row's label is bold.
-        width = len(dot.label) * LETTER_PX * (1.25 if dot.kind == "chosen" else 1.0)
+        width = len(dot.label) * LETTER_PX * (1.15 if dot.kind == "chosen" else 1.0)
         best = None
         for far, x, y, anchor in _places(dot):
             left = x if anchor == "start" else x - width if anchor == "end" else x - width / 2

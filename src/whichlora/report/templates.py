@@ -50,7 +50,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )
     environment.filters.update(
-        percent=words.percent, interval=words.interval, points=words.points, estimate=words.estimate,
+        percent=words.percent, interval=words.interval, points=words.points, shift=words.shift, estimate=words.estimate,
         figure=words.figure, seconds=words.seconds, gib=words.gib, spoken=words.spoken, shorten=words.shorten,
         card=card, count=words.count,
     )

@@ -69,6 +69,11 @@ def points(difference: Estimate | None) -> str:
     return text
 
 
+def shift(difference: Estimate | None) -> str:
+    """Write a paired difference for a table whose head names the unit: '+12 [+3, +20]'."""
+    return points(difference).replace(" points", "")
+
+
 def _signed(difference: float) -> str:
     whole = math.floor(abs(difference) * 100 + 0.5)
     return f"{'−' if difference < 0 and whole else '+' if whole else ''}{whole}"

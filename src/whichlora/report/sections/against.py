@@ -9,18 +9,18 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
-from whichlora.report.words import NOT_MEASURED, percent, points
+from whichlora.report.words import NOT_MEASURED, percent, shift
 
 TEMPLATE = """
 {{ m.sentences(a.sentences) }}
 {% if a.before %}<p class="quiet">The earlier verdict was: {{ a.before }}</p>{% endif %}
 {% if rows %}<div class="scroll" tabindex="0" role="region" aria-label="Changes, scrolls sideways"><table
 class="plain changes"><caption class="unseen">Change of each rate since the earlier project, in points, with its 95%
-range for new photographs</caption><thead><tr><th scope="col">Candidate</th><th scope="col">Overall, then and now</th>
+range for new photographs</caption><thead><tr><th scope="col">Candidate</th><th scope="col">Then → now</th>
 {% for name in names %}<th scope="col">{{ name|spoken }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row, cells in rows %}<tr><th scope="row"><bdi>{{ row }}</bdi></th>{% for name in names %}
 {% set c = cells.get(name) %}{% if loop.first %}<td>{% if c %}{{ c.then|percent }} → {{ c.now|percent }}{% endif %}</td>
-{% endif %}<td class="{{ kind(c) }}">{% if c %}{{ c.difference|points }}{% if kind(c) %}
+{% endif %}<td class="{{ kind(c) }}">{% if c %}{{ c.difference|shift }}{% if kind(c) %}
 <span class="unseen">, a shown {{ said(c) }}</span>{% endif %}{% else %}{{ NOT_MEASURED }}{% endif %}</td>{% endfor %}
 </tr>{% endfor %}</tbody></table></div>
 <p class="quiet">Points of change with their 95% range for new photographs; coloured where a gain or a loss is shown.
@@ -72,7 +72,7 @@ def _markdown(page: Page) -> str:
             whole = cells.get("overall")
             ends = f"{percent(whole.then)} → {percent(whole.now)}" if whole else NOT_MEASURED
             lines.append([marks.text(row), ends, *(_cell(cells.get(name)) for name in names)])
-        parts.append(marks.table(["Candidate", "Overall, then and now", *(marks.text(n) for n in names)], lines))
+        parts.append(marks.table(["Candidate", "Then → now", *(marks.text(n) for n in names)], lines))
         parts.append("Points of change with their 95% range for new photographs; ▲ a shown gain, ▼ a shown loss.")
     if against.refused:
         parts.append(marks.table(["Not compared", "Why"], [
@@ -84,7 +84,7 @@ def _markdown(page: Page) -> str:
 def _cell(change: Change | None) -> str:
     if change is None:
         return NOT_MEASURED
-    return points(change.difference) + {"gain": " ▲", "loss": " ▼"}.get(said(change), "")
+    return shift(change.difference) + {"gain": " ▲", "loss": " ▼"}.get(said(change), "")
 
 
 PLUGIN = Section("against", "Since the earlier project", "Changes", 102, _html, _markdown)
