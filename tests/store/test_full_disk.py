@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-import textwrap
 from dataclasses import replace
 
 import pytest
 
+from store.small_disk import small_disk
 from whichlora.errors import DiskFullError
 from whichlora.store import Store, room
 from whichlora.store.room import WaitForRoom, room_for
@@ -38,22 +36,6 @@ with Store(root / "project", create=True, when_full=WaitForRoom(root, tell, poll
     print("rows", len(store.finished()), "rotten", len(store.forget_rotten()), "parts", len(store.images.unfinished()))
     print("waits", sum(words.startswith("The disk") for words in told))
 """
-
-
-def small_disk(tmp_path, script, *arguments, size="1600k"):
-    """Run a script on a real file system of that size; mounted in a namespace of its own, so that it goes with it."""
-    point = tmp_path / "small"
-    point.mkdir()
-    mount = f'mount -t tmpfs -o size={size} tmpfs "$1" && shift 1 && exec "$@"'
-    inside = [sys.executable, "-c", textwrap.dedent(script), str(point), *map(str, arguments)]
-    for rights in ((), ("--map-root-user",)):
-        if shutil.which("unshare") is None:
-            break
-        words = ["unshare", "--mount", *rights, "sh", "-c", mount, "sh", str(point), *inside]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-        if "unshare:" not in done.stderr and "mount:" not in done.stderr:
-            return done
-    return None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a small file system of its own")
