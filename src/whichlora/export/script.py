@@ -74,6 +74,9 @@ def script_text(plan: Plan, candidate: Candidate, loras: list[dict[str, Any]], e
     if template is None:
         raise RefusedError(f"There is no script for the model family '{plan.base.family}' yet.",
                            fix=f"There is one for: {', '.join(FAMILIES)}.")
+    if one_picture(plan.base):
+        raise RefusedError(f"There is no script for the first Qwen-Image-Edit ('{plan.base.id}') yet.",
+                           fix="Its pictures are compared all the same; for a script use 2509 or 2511.")
     if candidate.combine != "stack" and candidate.merged is None:
         raise RefusedError(
             f"'{candidate.name}' combines its LoRAs by '{candidate.combine}', and no merged file is known.",
@@ -116,6 +119,14 @@ def _dtype(base: BaseModel) -> str:
     """'' lets the script choose by device, as the comparison did with 'auto'."""
     wanted = str(base.options.get("dtype", "auto"))
     return "" if wanted == "auto" else wanted
+
+
+def one_picture(base: BaseModel) -> bool:
+    """True for the first Qwen-Image-Edit, which has a pipeline of its own."""
+    from whichlora.families._qwen.places import FIRST_CLASS, read_json
+
+    index = Path(base.location.partition("::")[0]) / "model_index.json"
+    return index.is_file() and read_json(index, "the list of its parts").get("_class_name") == FIRST_CLASS
 
 
 def _is_hub_cache(folder: str) -> bool:

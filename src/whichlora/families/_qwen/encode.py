@@ -29,6 +29,8 @@ SYSTEM_PROMPT = (
 )
 CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
 PICTURE = "Picture {}: <|vision_start|><|image_pad|><|vision_end|>"
+ONE_PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+"""How the first Qwen-Image-Edit marks its only picture."""
 DROPPED_TOKENS = 64
 """Tokens of the system prompt, cut off after encoding. The stock pipeline hard-codes this number."""
 
@@ -84,7 +86,13 @@ def encode_prompt(parts: Any, prompt: str, pictures: list[Any], area_px: int, po
     import torch
 
     shown = [_resize(picture, area_px) for picture in pictures]
-    text = SYSTEM_PROMPT + "".join(PICTURE.format(i + 1) for i in range(len(shown))) + prompt + CLOSING
+    marks = "".join(PICTURE.format(i + 1) for i in range(len(shown)))
+    if parts.places.one_picture:
+        if len(shown) != 1:
+            raise UserError(f"The first Qwen-Image-Edit takes one picture; this edit has {len(shown)}.",
+                            fix="Remove references from the case, or use Qwen-Image-Edit-2509 or 2511.")
+        marks = ONE_PICTURE
+    text = SYSTEM_PROMPT + marks + prompt + CLOSING
     inputs = parts.processor(text=[text], images=shown or None, padding=True, return_tensors="pt").to(parts.device)
     encoder = parts.text_encoder
     arguments = {

@@ -28,6 +28,8 @@ def fingerprint_places(places: Places) -> str:
     facts: dict[str, Any] = {
         f"{path.parent.name}/{path.name}": _config_hash(path) for path in places.configs
     }
+    if places.one_picture:
+        facts["pictures"] = "one"  # equal weights in the other pipeline make other pictures
     if places.random_weights:
         facts["weights"] = "random/1"
     for part, files in places.weights.items():

@@ -17,6 +17,8 @@ from whichlora.errors import UserError
 HINTS = "whichlora.json"
 """Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}, 'random_weights': true}."""
 PIPELINE_CLASS = "QwenImageEditPlusPipeline"
+FIRST_CLASS = "QwenImageEditPipeline"
+"""The first Qwen-Image-Edit: one picture, which the text encoder sees at the size that the VAE does."""
 TRANSFORMER_CLASS = "QwenImageTransformer2DModel"
 SEPARATOR = "::"
 """Joins folder and transformer file in `BaseModel.location` (no path on any system holds two colons)."""
@@ -47,6 +49,9 @@ class Places:
     """Every other file that can change a picture: configurations, tokenizer, processor."""
     random_weights: bool = False
     """Whether weights are drawn at random: a rehearsal at true size, without any weight file."""
+
+    one_picture: bool = False
+    """True for the first Qwen-Image-Edit, which takes one picture and names none."""
 
     @property
     def location(self) -> str:
@@ -88,7 +93,9 @@ def find_places(location: str, transformer_file: str | None = None, revision: st
         transformer_file = transformer_file or inside
     folder, base_id = _folder_of(location, revision)
     index = read_json(folder / "model_index.json", "the list of its parts")
-    _check_class(folder, index.get("_class_name"), PIPELINE_CLASS)
+    first = index.get("_class_name") == FIRST_CLASS
+    if not first:
+        _check_class(folder, index.get("_class_name"), PIPELINE_CLASS)
     for part, name in _CONFIG_NAMES.items():
         if not (folder / part / name).is_file():
             raise _missing(folder, f"{part}/{name}")
@@ -99,7 +106,7 @@ def find_places(location: str, transformer_file: str | None = None, revision: st
         if transformer_file:
             raise UserError(f"'{folder}' is a base of random weights; a transformer file cannot replace them.",
                             fix="Leave out transformer_file, or remove random_weights from its whichlora.json.")
-        return Places(base_id, folder, None, {}, _configs(folder), random_weights=True)
+        return Places(base_id, folder, None, {}, _configs(folder), random_weights=True, one_picture=first)
     single = _transformer_file(transformer_file)
     weights: dict[str, tuple[Path, ...]] = {
         "transformer": (single,) if single else _weights(folder, "transformer"),
@@ -109,7 +116,7 @@ def find_places(location: str, transformer_file: str | None = None, revision: st
     for files in weights.values():
         for file in files:
             check_weight_file(file)
-    return Places(base_id, folder, single, weights, _configs(folder))
+    return Places(base_id, folder, single, weights, _configs(folder), one_picture=first)
 
 
 def read_hints(folder: Path) -> dict[str, Any]:

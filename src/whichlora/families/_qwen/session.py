@@ -61,6 +61,12 @@ class QwenSession:
         """Encode an instruction with its pictures, with true positions unless the base's options say 'stock'."""
         if self._released:
             raise MachineError("The text encoder was released already; encode every instruction before denoising.")
+        if self._parts.places.one_picture and sampler.condition_area_px != sampler.reference_area_px:
+            raise UserError(
+                f"The sampler '{sampler.name}' shows the picture at {sampler.condition_area_px:,} px to the text "
+                f"encoder and at {sampler.reference_area_px:,} px to the VAE; the first Qwen-Image-Edit has one size.",
+                fix="Set condition_area_px and reference_area_px to the same value.",
+            )
         if self.counts["prompt"] == 0:
             encode.check_tokenizer(self._parts.processor.tokenizer)
             self._make_room()
