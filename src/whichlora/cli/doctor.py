@@ -26,6 +26,11 @@ def command(
     ] = False,
     torch: Annotated[bool, typer.Option("--torch", help="Import torch and ask it whether it sees the GPU.")] = False,
     comfyui: Annotated[Path | None, typer.Option("--comfyui", help="ComfyUI's folder, if it is not found.")] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Run the true size with random weights; with a project, price it.")
+    ] = False,
+    toy: Annotated[bool, typer.Option("--toy", help="With --rehearse: a toy size, to try the machinery.")] = False,
+    device: Annotated[str, typer.Option("--device", help="With --rehearse: auto, cuda, mps or cpu.")] = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="Exit status 1 when anything is ✗.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -34,6 +39,11 @@ def command(
     With --strict, exit status 1 when anything is ✗; a laptop without a GPU is fine for everything but 'run'.
     With a project: check database, every picture, plan, photographs and disk; exit status 1 when anything is ✗.
     """
+    if rehearse:
+        from whichlora.cli._rehearse import rehearse as run_rehearsal
+
+        run_rehearsal(project, device=device, toy=toy, json=json)
+        return
     if project is not None:
         from whichlora.cli._doctor_project import look
 

@@ -27,11 +27,13 @@ VERBS: dict[str, str] = {
     "review": "Judge blind, by keyboard, in your browser.",
     "report": "Decide from the stored scores and write the report.",
     "evaluate": "run, score and report in one go.",
+    "tune": "Which near-lossless speed-ups leave your own scores alone?",
     "sweep": "The best weight of one LoRA, and whether another one is worth it.",
     "combine": "Stacks proposed from measured results, compared with their parts.",
     "chain": "One edit on the result of another, with the loss of each step.",
     "route": "The best candidate for every kind of edit, as one option with its cost.",
     "masks": "Do a segmentation LoRA's masks make the metrics better?",
+    "bases": "The same photographs and edits on another base, and bases side by side.",
     "watch": "Survey again, test what is new, and say whether the decision changes.",
     "export": "Data sets, trainer settings, workflows, scripts, and bundles that others can repeat.",
 }
