@@ -27,7 +27,8 @@ y2="{{ tick.at }}"/><text class="tick" x="{{ s.left - 6 }}" y="{{ tick.at + 4 }}
 r="{{ dot.r }}"><title>{{ dot.name }}: edit done {{ dot.edit|percent }}, identity kept {{ dot.identity|percent }},
 {{ dot.seconds|seconds }}</title></circle>{% endfor %}
 {% for dot in s.dots %}{% if dot.leader %}
-<line class="leader" x1="{{ dot.x }}" y1="{{ dot.y }}" x2="{{ dot.label_x }}" y2="{{ dot.label_y - 4 }}"/>{% endif
+<line class="leader {{ dot.kind }}" x1="{{ dot.x }}" y1="{{ dot.y }}" x2="{{ dot.label_x }}"
+y2="{{ dot.label_y - 4 }}"/>{% endif
 %}<text class="label {{ dot.kind }}" x="{{ dot.label_x }}" y="{{ dot.label_y }}" text-anchor="{{ dot.anchor }}">{{
 dot.label }}</text>{% endfor %}
 <text class="axis" x="{{ s.right }}" y="{{ s.height - 4 }}" text-anchor="end">edit done →</text>
