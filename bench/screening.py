@@ -260,9 +260,9 @@ def _like(
 def honest(quick: bool) -> list[Figure]:
     """Intervals of finalists and 'better than base' among candidates that are all equal: the worst case for both."""
     rng = np.random.default_rng(3)
-    repeats = 300 if quick else 4_000
+    repeats = 300 if quick else 2_000
     covered, plain, lift, above = [], [], [], []
-    for photos, cells in ((8, 8), (12, 4), (20, 4), (20, 16)):
+    for photos, cells in ((8, 4), (8, 8), (12, 4), (20, 4), (20, 16)):
         steps = photos * cells
         for share in (SHARE, 0.25):
             rounds = schedule(COUNT, steps, share)
@@ -302,7 +302,7 @@ def _by_photo(y: np.ndarray, photos: int, used: int) -> tuple[np.ndarray, float]
 
 def family_wise(rng: np.random.Generator, quick: bool) -> list[Figure]:
     """Any finalist falsely shown better or worse than base, where all equal base."""
-    repeats = 150 if quick else 3_000
+    repeats = 150 if quick else 1_500
     rates, naive = [], []
     for photos, cells in ((12, 4), (20, 4)):
         rounds = schedule(COUNT, photos * cells, SHARE)
@@ -353,7 +353,7 @@ def record(folder: Path) -> None:
 
 def cheaply(quick: bool) -> list[Figure]:
     """A sampler at a tenth of the cost proposes who leaves early; its true ranking agrees fully, partly, not at all."""
-    repeats = 60 if quick else 600
+    repeats = 40 if quick else 300
     result = []
     for cells in (4, 16):
         for agreement in (1.0, 0.8, 0.0):

@@ -99,6 +99,17 @@ def test_comparisons_with_base_count_those_who_left():
     assert max_t(strong, absent=19)[0] <= 20 * max_t(strong)[0] + 0.003
 
 
+def test_the_report_corrects_for_all_who_began():
+    rng = np.random.default_rng(4)
+    gone = [f"gone-{i}" for i in range(10)]
+    rates = {"base": 0.5, "good": 0.72, **dict.fromkeys(gone, 0.4)}
+    table = table_of(World({name: dict.fromkeys(FAMILIES, rate) for name, rate in rates.items()}, 12, 2, 1, 0.1), rng)
+    dropped = replace(table, screening=Screening(out=dict.fromkeys(gone, 12), planned=4))
+    alone = evidence.compared(table, [0, 1], ("overall",), FAMILIES)[1, "overall"]
+    among = evidence.compared(dropped, [0, 1], ("overall",), FAMILIES)[1, "overall"]
+    assert 0 < 3 * alone < among <= 1
+
+
 @pytest.mark.parametrize("capability", FAMILIES)
 def test_a_bound_of_the_dropped_is_wider_than_the_plain_one(capability):
     rng = np.random.default_rng(3)

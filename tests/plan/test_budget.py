@@ -122,4 +122,4 @@ def test_the_advice_says_when_nothing_can_be_shown():
 
 
 def test_times_are_short():
-    assert [as_time(value) for value in (12.4, 600, 3 * 3600)] == ["12 s", "10 min", "3.0 h"]
+    assert [as_time(value) for value in (12.4, 90, 600, 3 * 3600)] == ["12 s", "1.5 min", "10 min", "3.0 h"]

@@ -6,6 +6,7 @@ from scipy.stats import betabinom, binom
 
 from whichlora.stats.ppi import powered_rate
 from whichlora.stats.screening import (
+    Round,
     chosen_on,
     cost,
     fields,
@@ -109,6 +110,8 @@ def test_figures_leave_out_the_steps_on_which_many_were_cut():
     rounds = schedule(12, 80, 0.35)
     assert chosen_on(12, rounds) == rounds[2].steps
     assert chosen_on(3, schedule(3, 40, 0.8)) == 0
+    # A short run keeps at least half of its pictures for figures.
+    assert chosen_on(7, (Round(3, 4), Round(6, 2), Round(8, 2))) == 3
 
 
 def test_photographs_and_capabilities_take_turns():

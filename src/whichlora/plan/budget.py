@@ -50,10 +50,12 @@ def parse_budget(text: str) -> float:
 
 
 def as_time(seconds: float) -> str:
-    """'40 s', '12 min' or '3.5 h'."""
+    """'40 s', '1.5 min', '12 min' or '3.5 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.1f} min" if seconds < 570 and seconds % 60 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,14 +117,14 @@ def cost(candidates: int, rounds: Sequence[Round]) -> int:
 
 
 def chosen_on(candidates: int, rounds: Sequence[Round]) -> int:
-    """Steps on which the field was cut while more than `FEW` were in it.
+    """Steps on which the field was cut while more than `FEW` were in it, as long as half of all steps remain.
 
     What led to a choice looks too good afterwards. Figures of finalists leave these steps out; cuts among a few
     candidates select so little that their steps may stay (coverage and bias are printed by `bench/screening.py`).
     """
     seen, left = 0, candidates
     for stage in rounds:
-        if left > FEW and stage.keep < left:
+        if left > FEW and stage.keep < left and 2 * stage.steps <= rounds[-1].steps:
             seen = stage.steps
         left = stage.keep
     return seen
