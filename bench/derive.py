@@ -6,8 +6,9 @@
 
 Needs `onnx` and, for two models, `npm`; about 240 MB are fetched. CenterFace is derived again and compared byte for
 byte; of the face embedding, whose scales are folded into its weights, every tensor is computed again. The other graphs
-were converted by tools whose output changes with their versions, so their weights are compared instead: every tensor of the packaged file must be found in the package's own data, in some order of its axes and, where
-the conversion narrowed it, as 16-bit floats. Nothing from a package is executed, imported or unpickled: archives are
+were converted by tools whose output changes with their versions, so their weights are compared instead: every tensor
+of the packaged file must be found in the package's own data, in some order of its axes and, where the conversion
+narrowed it, as 16-bit floats. Nothing from a package is executed, imported or unpickled: archives are
 read as bytes, and pickled arrays are read as the byte strings that they hold. Exit status 1 when anything differs.
 """
 

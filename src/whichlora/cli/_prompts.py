@@ -14,6 +14,8 @@ from typing import Any
 MAX_TEXT = 2_000_000
 """Longer metadata is not read."""
 MAX_PROMPT = 2000
+MAX_NODES = 200
+"""A prompt that lies behind more nodes than this is not looked for."""
 
 _LEFT, _RIGHT = r"(?:left|左)", r"(?:right|右)"
 _CAMERA = re.compile(r"camera|rotate|orbit|view|angle|镜头|相机|视角|旋转", re.IGNORECASE)
@@ -55,16 +57,21 @@ def _json(text: str) -> Any:
         return None
 
 
+def _text(value: Any) -> str:
+    """The value if it is text that can be written out; '' for anything else."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+
+
 def _own(text: str) -> str:
     data = _json(text)
-    return str(data.get("prompt", "")) if isinstance(data, dict) else ""
+    return _text(data.get("prompt")) if isinstance(data, dict) else ""
 
 
 def _parameters(text: str) -> str:
     data = _json(text)
     if isinstance(data, dict):
         inner = data.get("sui_image_params", data)
-        return str(inner.get("prompt", "")) if isinstance(inner, dict) else ""
+        return _text(inner.get("prompt")) if isinstance(inner, dict) else ""
     lines: list[str] = []
     for line in text.splitlines():
         if line.startswith(("Negative prompt:", "Steps:")):
@@ -81,24 +88,25 @@ def _graph(text: str) -> str:
     for node in graph.values():
         inputs = node.get("inputs") if isinstance(node, dict) else None
         if isinstance(inputs, dict) and "positive" in inputs:
-            found = _sentence(graph, inputs["positive"], 12)
+            found = _sentence(graph, inputs["positive"], set())
             if found:
                 return found
     return ""
 
 
-def _sentence(graph: Mapping[str, Any], link: Any, depth: int) -> str:
-    """Text behind a link [node id, output], through at most `depth` nodes."""
+def _sentence(graph: Mapping[str, Any], link: Any, seen: set[str]) -> str:
+    """Text behind a link [node id, output]; a node is visited once, so a graph that runs in circles ends."""
     if isinstance(link, str):
-        return link
-    if depth <= 0 or not isinstance(link, list) or not link:
+        return _text(link)
+    if not isinstance(link, list) or not link or str(link[0]) in seen or len(seen) >= MAX_NODES:
         return ""
+    seen.add(str(link[0]))
     node = graph.get(str(link[0]))
     inputs = node.get("inputs") if isinstance(node, dict) else None
     if not isinstance(inputs, dict):
         return ""
     for key in ("prompt", "text", "string", "value", "positive", "conditioning"):
-        if key in inputs and (found := _sentence(graph, inputs[key], depth - 1)):
+        if key in inputs and (found := _sentence(graph, inputs[key], seen)):
             return found
     return ""
 

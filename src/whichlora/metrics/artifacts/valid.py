@@ -27,7 +27,8 @@ def problem_of(view: View) -> str:
         return f"not an RGB picture: {output.dtype} of shape {output.shape}"
     if min(output.shape[:2]) < 16:
         return f"only {output.shape[1]} × {output.shape[0]} pixels"
-    wanted = (view.generation.facts.get("height"), view.generation.facts.get("width"))
+    facts = view.generation.facts
+    wanted = (facts.get("height_px", facts.get("height")), facts.get("width_px", facts.get("width")))
     if all(isinstance(side, int) for side in wanted) and wanted != output.shape[:2]:
         return f"{output.shape[1]} × {output.shape[0]} pixels instead of {wanted[1]} × {wanted[0]}"
     if view.source.shape != output.shape:

@@ -1,4 +1,4 @@
-"""Known limits of the measurement."""
+"""Known limits of the measurement, and of the recognisers that judged identity."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
+from whichlora.vision.limits import sentences
 
 
 def _sentences(page: Page) -> tuple[str, ...]:
-    return (*page.findings.limits, *page.plan.notes)
+    known = sentences(page.plan.subject, page.plan.identity_packs)
+    return (*page.findings.limits, *page.plan.notes, *known)
 
 
 def _html(page: Page) -> Markup:
