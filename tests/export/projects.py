@@ -91,6 +91,11 @@ def painted(root: Path, *, photos: int = 2, size: tuple[int, int] = (96, 72)) ->
     )
     painters.lora(folder / "loras" / "sharp.safetensors", camera=0.7, lighting=0.3)
     painters.lora(folder / "loras" / "soft.safetensors", background=0.4)
+    return make(folder)
+
+
+def make(folder: Path) -> Finished:
+    """Make every picture of a painter project within this process."""
     project = open_project(folder)
     family, base = identify_base(project, "cpu")
     rows, refused = draft_rows(project, family, base)

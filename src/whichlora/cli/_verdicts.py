@@ -9,21 +9,31 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from whichlora.analysis.cells import Verdict
     from whichlora.export.pairs import Judgement
     from whichlora.store import Store
     from whichlora.types import Plan
 
 
 def judgements(store: Store, plan: Plan) -> dict[str, Judgement]:
-    """Cell id → judgement, for every cell that was made.
+    """Cell id → judgement, for every cell that was made."""
+    from whichlora.export.pairs import Judgement
 
-    The gates are those of the analysis: metrics that people's votes contradict decide nothing here either.
+    said = _people(store)
+    return {
+        verdict.cell.id: Judgement(verdict.gates, said.get(verdict.cell.id)) for verdict in verdicts(store, plan)
+    }
+
+
+def verdicts(store: Store, plan: Plan) -> list[Verdict]:
+    """Verdicts of every cell that was made, with the gates of the analysis.
+
+    Metrics that people's votes contradict decide nothing here either.
     """
     from dataclasses import replace
 
     from whichlora.analysis.cells import judge
     from whichlora.analysis.stage import newest
-    from whichlora.export.pairs import Judgement
     from whichlora.metrics.stage import scoring_context
     from whichlora.review.stage import DOCUMENT, distrusted
 
@@ -33,11 +43,7 @@ def judgements(store: Store, plan: Plan) -> dict[str, Judgement]:
         for score in newest(store.scores(context=scoring_context(plan))) if not score.metric.startswith("truth/")
     ]
     cases = {case.id: case for case in plan.cases}
-    said = _people(store)
-    return {
-        verdict.cell.id: Judgement(verdict.gates, said.get(verdict.cell.id))
-        for verdict in judge(plan.cells, cases, store.generations(), scores)
-    }
+    return judge(plan.cells, cases, store.generations(), scores)
 
 
 def _people(store: Store) -> dict[str, bool]:
