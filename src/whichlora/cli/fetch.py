@@ -93,7 +93,8 @@ def _transformer_for_machine() -> str:
 
     facts = probe()
     profile = diagnose(facts, supported_profiles()).profile
-    if not facts.gpus or profile is None or profile.exact or profile.name == "nf4":
+    # fp8 and nf4 are made on this machine from the bf16 weights, after LoRAs were added.
+    if not facts.gpus or profile is None or profile.exact or profile.name in ("fp8", "nf4"):
         return "bf16"
     return profile.name
 

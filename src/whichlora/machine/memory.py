@@ -53,9 +53,9 @@ PROFILES: tuple[Profile, ...] = (
         "bf16, blocks streamed from host memory behind the arithmetic; the same bits",
     ),
     Profile(
-        "fp8", 19.8, 26.0, 20.4 + _ENCODERS_GB, False,
-        "measured on an H100 capped at 24 GiB, fp8 storage and bf16 arithmetic; host memory by the size of the file",
-        "weights rounded to 8 bits",
+        "fp8", 19.8, 26.0, _FULL_GB, False,
+        "computed: 14.8 GiB of weights and 5 GiB kept free; the bf16 files are read again at every switch",
+        "weights and activations rounded to 8 bits, after LoRAs were added",
     ),
     Profile(
         "gguf-q8", 22.4, 24.0, 21.8 + _ENCODERS_GB, False,
@@ -64,8 +64,8 @@ PROFILES: tuple[Profile, ...] = (
     ),
     Profile(
         "nf4", 10.7, 18.0, _FULL_GB, False,
-        "measured on an H100 capped at 24 GiB; host memory by the largest shard",
-        "weights in 4 bits: another model in all but name",
+        "measured on an H100 capped at 24 GiB with another implementation; host memory by the largest shard",
+        "weights rounded to 4 bits, after LoRAs were added: another model in all but name",
     ),
 )
 """From exact and large to rough and small: the first that fits is taken."""
