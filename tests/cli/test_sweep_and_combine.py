@@ -240,6 +240,10 @@ def test_a_project_that_was_not_run_or_has_another_base_is_refused(project, tmp_
     assert stop.value.code == 1
     assert "not the one" in capsys.readouterr().err
     empty = rounds.build(tmp_path / "e", {"light": LORAS["light"]}, photos=1)
+    with Store(empty) as store:
+        store._db.execute("DELETE FROM scores")
+    with pytest.raises(ProjectError, match="not scored"), _more.open_measured(empty, "cpu"):
+        pass
     (empty / "store.sqlite").unlink()
     with pytest.raises(ProjectError), _more.open_measured(empty, "cpu"):
         pass

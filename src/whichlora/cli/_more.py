@@ -131,16 +131,20 @@ def open_measured(folder: Path, device: str, hiring: Hiring | None = None) -> Ge
     """Open a project that has been run, as its only writer.
 
     Raises:
-        ProjectError: Nothing was run or scored yet, or another process works in it.
+        ProjectError: Nothing was run or nothing was scored yet, or another process works in it.
         RefusedError: The base is not the one that the pictures were made with.
     """
     refuse_if_busy(folder)
+    from whichlora.metrics.stage import scoring_context
+
     project = open_project(folder)
     chosen = choose_device(device)
     with writing(project.workspace) as store, ExitStack() as stack:
         plan = stored_plan(store)
         if not store.finished() & {cell.id for cell in plan.cells}:
             raise ProjectError("This project has no pictures yet.", fix=f"Run: whichlora evaluate {folder}")
+        if not store.scored(context=scoring_context(plan)):
+            raise ProjectError("This project's pictures are not scored yet.", fix=f"Run: whichlora score {folder}")
         _, base = identify_base(project, chosen)
         _refuse_other_base(plan.base, base)
         yield Measured(project, store, plan, base, chosen, hiring, stack)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whichlora import registry
+from whichlora.cli.output import progress_console
 from whichlora.errors import ProjectError, RefusedError, UserError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
@@ -187,7 +188,8 @@ def _merged(row: Candidate, family: Any, base: BaseModel, workspace: Workspace, 
     merge = getattr(family, "merge", None)
     if merge is None:
         raise RefusedError(f"The model family '{base.family}' cannot merge LoRAs.", fix="Use 'combine: stack'.")
-    merged = merge(base, row.adapters, row.combine, workspace.merged)
+    with progress_console.status(f"merging the LoRAs of {row.name}".replace("[", "\\[")):
+        merged = merge(base, row.adapters, row.combine, workspace.merged)
     if check is not None:
         check(base, Path(merged.path))
     return replace(row, merged=merged)
