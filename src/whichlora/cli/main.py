@@ -34,7 +34,6 @@ VERBS: dict[str, str] = {
     "route": "The best candidate for every kind of edit, as one option with its cost.",
     "masks": "Do a segmentation LoRA's masks make the metrics better?",
     "bases": "The same photographs and edits on another base, and bases side by side.",
-    "bases": "The same photographs and edits on another base, and bases side by side.",
     "watch": "Survey again, test what is new, and say whether the decision changes.",
     "export": "Data sets, trainer settings, workflows, scripts, and bundles that others can repeat.",
 }
