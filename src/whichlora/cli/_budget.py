@@ -15,6 +15,10 @@ from whichlora.suite.schema import SourceSpec
 from whichlora.types import BaseModel, Candidate, Plan, SourceImage, fingerprint
 
 
+class PaceUnknownError(UserError):
+    """A budget was named, and nothing is known of the time that a picture takes here."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What the user said about time."""
@@ -47,27 +51,33 @@ def settle(
     """Choose the plan: a named budget, else what was chosen before, else everything if it fits one night.
 
     Raises:
-        UserError: A budget was named and nothing is known of the time a picture takes, or it pays for nothing.
+        PaceUnknownError: A budget was named and nothing is known of the time that a picture takes.
+        UserError: The budget pays for nothing.
     """
     folder = project.workspace.folder
     origin = _origin(project)
     earlier = stored_design(folder)
-    if earlier is not None and earlier.suite != origin:
+    wanted = budgets.parse_budget(wish.budget) if wish.budget else None
+    changed = earlier is not None and earlier.suite != origin
+    if earlier is not None and changed:
+        # Another suite needs another plan, for the budget that was named once.
+        wanted = wanted if wanted is not None or wish.full else earlier.budget_s
         earlier = None
     unit = passes(next(row.sampler for row in rows if row.role == "base"))
     second, basis = _second(project, base, rows, device, wish, unit)
-    wanted = budgets.parse_budget(wish.budget) if wish.budget else None
     if wish.full:
         design, remark = _whole(project, rows, unit, second, basis), "Everything is measured in full, as you asked."
     elif earlier is not None and (wanted is None or wanted == earlier.budget_s):
-        design, remark = earlier, _as_before(earlier)
+        # In full, the price may be known by now.
+        kept = earlier.budget_s is not None
+        design, remark = earlier if kept else _whole(project, rows, unit, second, basis), _as_before(earlier)
     elif wanted is not None:
         if second is None:
-            raise UserError(f"A budget needs the time of a picture, and {basis}.",
-                            fix="Say --seconds, or make some pictures first: whichlora run PROJECT")
+            raise PaceUnknownError(f"A budget needs the time of a picture, and {basis}.",
+                                   fix="Say --seconds, or let the run measure it: whichlora run PROJECT --budget …")
         material = _material(project, rows, unit, available(project))
         design = budgets.choose_design(material, wanted, second, basis)
-        remark = f"Chosen for a budget of {budgets.as_time(wanted)}."
+        remark = f"Chosen for a budget of {budgets.as_time(wanted)}{', as the suite has changed' if changed else ''}."
     else:
         design, remark = _by_default(project, rows, unit, second, basis)
     design = replace(design, suite=origin)

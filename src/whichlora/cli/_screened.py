@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from whichlora.cli._budget import Settled, Wish, cut, settle
+from whichlora.cli._budget import PaceUnknownError, Settled, Wish, cut, settle
 from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, library_versions, make_plan
@@ -32,15 +32,11 @@ def settle_here(
     project: Project, store: Store, maker: Maker, base: BaseModel, rows: Sequence[Candidate], wish: Wish | None
 ) -> Settled:
     """`settle`, after making a few base pictures where a budget is named and the pace is not known yet."""
-    from whichlora.errors import UserError
-
     wish = wish or Wish()
     device = str(base.options.get("device", "cpu"))
     try:
         settled = settle(project, base, rows, device, wish)
-    except UserError:
-        if not wish.budget or wish.seconds is not None:
-            raise
+    except PaceUnknownError:
         probe = cut(project, Design(PACE_PHOTOS, (project.suite.edits[0].name,), tuple(project.suite.seeds[:1])))
         bases = [row for row in rows if row.role == "base"]
         plan = make_plan(probe, base, bases[:1], [], library_versions(base.family))
