@@ -69,7 +69,8 @@ def test_a_matrix_with_its_rows_exchanged_gives_the_other_answer():
     assert concluded(world).recommendation.candidate == "noise"
 
 
-def test_end_to_end_through_the_report(tmp_path):
+def test_end_to_end_through_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("whichlora.report.plots.PLOTS", {})  # they have a test of their own
     world = load(FOLDER / "09-hybrid-one-gap.json")
     restore(world, tmp_path / "p")
     verdict = through_report(tmp_path / "p")
