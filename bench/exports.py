@@ -78,7 +78,8 @@ class Model:
     def __getattr__(self, name):
         if name.startswith("__"): raise AttributeError(name)
         return False
-data = AiToolkitDataset(dataset_config=DatasetConfig(**{**job["datasets"][0], "resolution": 512, "caption_dropout_rate": 0.0}), sd=Model())
+chosen = {**job["datasets"][0], "resolution": 512, "caption_dropout_rate": 0.0}  # dropping is random
+data = AiToolkitDataset(dataset_config=DatasetConfig(**chosen), sd=Model())
 for file in data.file_list:
     file.load_caption(data.caption_dict)
 print("FOUND", sum(bool(file.caption) and bool(file.control_path) for file in data.file_list))

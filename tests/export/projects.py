@@ -95,12 +95,12 @@ def painted(root: Path, *, photos: int = 2, size: tuple[int, int] = (96, 72)) ->
 
 
 def make(folder: Path) -> Finished:
-    """Make every picture of a painter project within this process."""
+    """Make every picture of a project within this process."""
     project = open_project(folder)
     family, base = identify_base(project, "cpu")
     rows, refused = draft_rows(project, family, base)
     assert not refused
-    plan = make_plan(project, base, rows, refused, library_versions("painter"))
+    plan = make_plan(project, base, rows, refused, library_versions(base.family))
     with Store(folder, create=True) as store:
         store.add_document("plan", plan_to_json(plan))
         run_plan(plan, store, family.load(base, "cpu"), photograph_reader(plan, folder))

@@ -41,16 +41,14 @@ def original(tmp_path_factory):
         candidates=[{"name": "sharp", "loras": "sharp.safetensors:0.9", "licence": "mit"}],
     )
     painters.lora(folder / "loras" / "sharp.safetensors", camera=0.7, lighting=0.3)
-    with pytest.raises(SystemExit) as ended:
-        main(["run", str(folder), "--device", "cpu"])
-    assert ended.value.code == 0
+    projects.make(folder)
     return folder
 
 
-def repeat(capsys, folder):
+def repeat(folder):
     """Make a bundle's pictures and compare, as `evaluate` does around its other stages."""
     document = require_material(folder)
-    call(capsys, "run", folder, "--device", "cpu")
+    projects.make(folder)
     with Store(folder) as store:
         return repetition(folder, document, stored_plan(store))
 
@@ -67,7 +65,7 @@ def test_a_bundle_is_repeated_with_the_same_cells_and_pixels(original, tmp_path,
     shutil.copy(original / "loras" / "sharp.safetensors", bundle / "loras")
     moved = tmp_path / "elsewhere"
     bundle.rename(moved)
-    found = repeat(capsys, moved).document
+    found = repeat(moved).document
     assert pixels(moved) == pixels(original)
     assert found == {"expected": len(pixels(original)), "same_cells": len(pixels(original)),
                      "same_pixels": len(pixels(original)), "different": [], "why": []}
@@ -145,15 +143,16 @@ def test_a_bundle_of_the_tiny_model_repeats_pixel_for_pixel(tmp_path, capsys):
         candidates=[{"name": "a", "loras": "a.safetensors"}], samplers={"default": sampler},
     )
     tiny.save_lora(tmp_path / "p" / "loras" / "a.safetensors", tiny.lora_tensors(1))
-    call(capsys, "run", tmp_path / "p", "--device", "cpu")
+    projects.make(tmp_path / "p")
     call(capsys, "export", tmp_path / "p", "bundle", "--with-photos", "--to", tmp_path / "out")
     bundle = tmp_path / "out" / "bundle"
     shutil.copy(tmp_path / "p" / "loras" / "a.safetensors", bundle / "loras")
-    found = repeat(capsys, bundle)
+    found = repeat(bundle)
     assert found.expected == found.same_cells == found.same_pixels == len(pixels(tmp_path / "p")) > 8
 
 
 @pytest.mark.parametrize("text", ["{", '{"schema": "whichlora.bundle/9"}', '["x"]', '{"schema": "whichlora.bundle/1"}'])
 def test_a_damaged_bundle_is_one_clear_sentence(original, tmp_path, capsys, text):
+    shutil.copy(original / "whichlora.yaml", tmp_path)
     (tmp_path / "bundle.json").write_text(text, encoding="utf-8")
     assert "no bundle" in call(capsys, "evaluate", tmp_path, status=2)
