@@ -34,8 +34,8 @@ def max_t(differences: ArrayLike, absent: int = 0) -> Floats:
     Args:
         differences: Shape (K photographs, C comparisons); NaN where a photograph lacks the comparison.
         absent: Further comparisons that would have been made, had their candidates not been dropped on the way.
-            Each is stood in for by an independent normal variable, which is as large or larger: whoever is picked
-            for being ahead is compared as if all had been measured to the end.
+            Each is stood in for by a present comparison with half of its photographs shuffled and their signs drawn,
+            so that whoever is picked for being ahead is compared as if all had been measured to the end.
 
     Returns:
         Shape (C,); 1.0 for a column without any difference. Source: Westfall & Young (1993), step-down max-T.
@@ -50,13 +50,28 @@ def max_t(differences: ArrayLike, absent: int = 0) -> Floats:
     if len(live) == 0 or d.shape[0] < 2:
         return adjusted
     statistics = np.abs(sign_patterns(d.shape[0]) @ (filled[:, live] / scale[live]))
-    observed = statistics[0]
+    observed = statistics[0].copy()
     order = np.argsort(observed, kind="stable")
     if absent:
-        others = np.abs(np.random.default_rng(0).standard_normal((len(statistics), absent))).max(axis=1)
-        others[0] = 0.0
+        others = np.abs(sign_patterns(d.shape[0]) @ _stand_ins(filled[:, live] / scale[live], absent)).max(axis=1)
         statistics = np.maximum(statistics, others[:, None])
     running = np.maximum.accumulate(statistics[:, order], axis=1)
     stepped = (running >= observed[order][None, :] - 1e-9).mean(axis=0)
     adjusted[live[order]] = np.maximum.accumulate(stepped[::-1])[::-1]
     return adjusted
+
+
+def _stand_ins(columns: Floats, count: int) -> Floats:
+    """Comparisons like the given ones, shape (K, count).
+
+    Half of the photographs, drawn for each, stay as they are, the others change places and signs: so a stand-in
+    correlates with what it was made from by a half, as comparisons do that share their base.
+    """
+    rng = np.random.default_rng(0)
+    found = np.empty((len(columns), count))
+    for i in range(count):
+        column = columns[:, i % columns.shape[1]].copy()
+        moved = np.flatnonzero(rng.random(len(column)) < 0.5)
+        column[moved] = rng.choice((-1.0, 1.0), len(moved)) * column[rng.permutation(moved)]
+        found[:, i] = column
+    return found
