@@ -92,6 +92,8 @@ def measure(
         propose = _proposer(plan, store, cheap, rounds, make, score)
     state = run_rounds(plan, rounds, make_and_score, lambda cells: answers(plan, store, cells), seen, propose)
     store.add_document(DOCUMENT, screening_to_json(state))
+    for note in state.notes:
+        progress_console.print(note.replace("[", "\\["))
     if page:
         page.say("")
         page.finish()
