@@ -43,6 +43,8 @@ class Wanted:
     """Edit family; '' takes it from each picture's prompt."""
     target: Mapping[str, Any]
     """Target of the edit, when `edit` is given."""
+    packs: tuple[str, ...] = ()
+    """Identity packs to ask as well."""
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -113,10 +115,11 @@ def score_folder(
     paths = pictures_in(folder)
     sources = _sources(paths, wanted.source)
     names = [name for name in registry.names("metrics") if not name.startswith("cost/")]
-    prepared = prepare_all(_subject(paths, sources, wanted), names)
+    subject = _subject(paths, sources, wanted)
+    prepared = prepare_all(subject, names)
     entries = []
     for done, path in enumerate(paths, start=1):
-        entries.append(_entry(path, sources[path], wanted, prepared, names))
+        entries.append(_entry(path, sources[path], wanted, prepared, names, subject.kind))
         watch(done, len(paths))
     return entries
 
@@ -151,11 +154,11 @@ def _subject(paths: Sequence[Path], sources: Mapping[Path, Path | None], wanted:
     return Subject(kind, (
         *(Reference(path.name, open_picture(path), same=True) for path in own),
         *(Reference(path.name, open_picture(path), same=False) for path in others),
-    ))
+    ), wanted.packs)
 
 
 def _entry(
-    path: Path, source: Path | None, wanted: Wanted, prepared: Mapping[str, Any], names: Sequence[str],
+    path: Path, source: Path | None, wanted: Wanted, prepared: Mapping[str, Any], names: Sequence[str], kind: str,
 ) -> dict[str, Any]:
     """One picture's scores as plain data; an unreadable picture is an entry with a reason, not an end."""
     from whichlora.metrics.base import View
@@ -183,27 +186,38 @@ def _entry(
     for name in names:
         if name not in measured:
             measured[name] = Measurement(None, f"not measured: {lacking}")
-    gates = dict(_gates(measured))
+    gates = dict(_gates(measured, kind))
     return {
         "path": str(path), "prompt": prompt, "family": family, "target": target,
         "scores": {name: item.value for name, item in measured.items()},
         "reasons": {name: item.reason for name, item in measured.items() if item.reason},
-        "gates": gates, "passed": _all(gates.values()),
+        "gates": gates, "passed": _all(gates.values()), "licences": _licences(measured),
     }
+
+
+def _licences(measured: Mapping[str, Measurement]) -> list[str]:
+    """Licence lines of the optional recognisers that had a say."""
+    lines: set[str] = set()
+    for item in measured.values():
+        asked = [item.detail, *item.detail.get("recognisers", ())] if item.detail else []
+        lines.update(str(entry["licence"]) for entry in asked if ": " in str(entry.get("licence", "")))
+    return sorted(lines)
 
 
 def _aspect(picture: Any) -> float:
     return float(picture.shape[1] / picture.shape[0])
 
 
-def _gates(measured: Mapping[str, Measurement]) -> Iterator[tuple[str, bool | None]]:
+def _gates(measured: Mapping[str, Measurement], kind: str) -> Iterator[tuple[str, bool | None]]:
     """Per condition of the consistency rate: False when any metric says no, None when one cannot tell."""
     from whichlora import registry
+    from whichlora.metrics.trust import deciding
 
     for gate in ("valid", "edit", "identity", "artefact"):
         answers = [
             item.passed for name, item in measured.items()
-            if registry.load("metrics", name).gate == gate and not item.reason.startswith("not applicable")
+            if deciding(registry.load("metrics", name), item, kind) == gate
+            and not item.reason.startswith("not applicable")
         ]
         yield gate, _all(answers) if answers else None
 

@@ -55,7 +55,7 @@ def command(
     from whichlora.machine.probe import probe
 
     diagnosis = diagnose(probe(ask_torch=torch), supported_profiles())
-    checks = [*diagnosis.checks, *_files(comfyui)]
+    checks = [*diagnosis.checks, *_files(comfyui), _packs()]
     if json:
         emit_json("whichlora.doctor/1", _document(checks, diagnosis))
     else:
@@ -86,6 +86,15 @@ def _files(comfyui: Path | None) -> list[Check]:
     checks.append(Check("Hub cache", True, line + (f"; has {', '.join(bases)}" if bases else "")))
     checks += [Check("model paths", False, problem, "Mend the file, or remove it.") for problem in found.problems]
     return checks
+
+
+def _packs() -> Check:
+    """Optional recognisers for identity that are installed, with their licences."""
+    from whichlora.machine.checks import Check
+    from whichlora.vision import packs
+
+    ready = [pack.licence_line() for name, pack in packs.PACKS.items() if not packs.missing(name)]
+    return Check("identity packs", True, "; ".join(ready) or "none (whichlora packs lists a second opinion to add)")
 
 
 def _comfy_line(found: Any, files: list[Any]) -> str:

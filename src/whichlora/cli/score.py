@@ -34,6 +34,9 @@ def command(
     target: Annotated[
         list[str] | None, typer.Option("--target", help="What was asked, such as yaw_deg=45 or light=sunset.")
     ] = None,
+    identity_pack: Annotated[
+        list[str] | None, typer.Option("--identity-pack", help="Optional recogniser (whichlora packs lists them).")
+    ] = None,
     fail_under: Annotated[
         float | None, typer.Option("--fail-under", help="Exit with 1 when a smaller share (0–1) of pictures passes.")
     ] = None,
@@ -43,24 +46,44 @@ def command(
     if fail_under is not None and not 0 <= fail_under <= 1:
         raise UserError(f"--fail-under is a share from 0 to 1, not {fail_under:g}.")
     if (folder / SUITE_NAME).is_file():
-        if source or refs or impostors or edit or target:
+        if source or refs or impostors or edit or target or identity_pack:
             raise UserError(f"'{folder}' is a project; its suite says what was asked.",
-                            fix="Leave out --source, --refs, --impostors, --edit and --target.")
+                            fix="Leave out --source, --refs, --impostors, --edit, --target and --identity-pack.")
         entries = _project(folder)
     else:
         from whichlora.cli._elsewhere import Wanted, parse_target, pictures_of
 
         entries = _elsewhere(folder, Wanted(
             source, pictures_of(refs or []), pictures_of(impostors or []), subject, edit, parse_target(target or []),
+            _usable(identity_pack or []),
         ))
+    licences = sorted({line for entry in entries for line in entry.pop("licences", ())})
     if json:
-        emit_json("whichlora.score/1", {"pictures": entries})
+        emit_json("whichlora.score/1", {"pictures": entries, "identity_licences": licences})
     else:
         _print(entries)
+        for line in licences:
+            answer_console.print(f"identity by {line}", markup=False)
     passed = sum(1 for entry in entries if entry["passed"] is True)
     if fail_under is not None and passed < fail_under * len(entries):
         progress_console.print(f"{passed} of {len(entries)} pictures passed; --fail-under asks for {fail_under:.0%}.")
         raise SystemExit(1)
+
+
+def _usable(names: list[str]) -> tuple[str, ...]:
+    """The packs, all installed.
+
+    Raises:
+        UserError: One is unknown or not installed.
+    """
+    from whichlora.vision import packs
+
+    for name in names:
+        lacking = packs.missing(name)
+        if lacking:
+            raise UserError(f"The identity pack '{name}' lacks {', '.join(lacking)}.",
+                            fix=f"Run: whichlora packs {name}")
+    return tuple(dict.fromkeys(names))
 
 
 def _elsewhere(folder: Path, wanted: Wanted) -> list[dict[str, Any]]:
@@ -76,13 +99,15 @@ def _elsewhere(folder: Path, wanted: Wanted) -> list[dict[str, Any]]:
 
 def _project(folder: Path) -> list[dict[str, Any]]:
     """Score what a project lacks, then list every finished picture."""
+    from whichlora.cli._writing import refuse_if_busy, writing
+
+    refuse_if_busy(folder)  # before anything slow is imported or looked at
     from whichlora.cli.project import open_project
     from whichlora.cli.stages import score, stored_plan
     from whichlora.metrics.stage import scoring_context
-    from whichlora.store import Store
 
     project = open_project(folder)
-    with project.workspace.owned(), Store(project.workspace.folder) as store:
+    with writing(project.workspace) as store:
         plan = stored_plan(store)
         score(project, store, plan)
         generations = store.generations()
