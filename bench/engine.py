@@ -49,7 +49,9 @@ def run_phase(name: str, *, toy: bool, out: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="whichlora-engine-") as folder:
         bench = Bench(toy=toy, folder=Path(folder), repeats=2 if toy else 3)
-        started = time.perf_counter()
+        started, run = time.perf_counter(), conditions(toy)
+        bench.save = lambda: (out / f"{name}.json").write_text(
+            json.dumps({"figures": bench.found, "run": run}, default=str, indent=1), encoding="utf-8")
         try:
             ({**MEASURED, "project": project})[name](bench)
         except Exception as error:
@@ -59,8 +61,6 @@ def run_phase(name: str, *, toy: bool, out: Path) -> None:
             bench.log(failure=f"{type(error).__name__}: {str(error)[:300]}")
         finally:
             bench.log(phase_seconds=time.perf_counter() - started)
-            (out / f"{name}.json").write_text(json.dumps(
-                {"figures": bench.found, "run": conditions(toy)}, default=str, indent=1), encoding="utf-8")
 
 
 def conditions(toy: bool) -> dict[str, object]:

@@ -37,10 +37,13 @@ class Bench:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         self.found: dict[str, object] = {}
+        self.save = lambda: None
+        """Writes what was found so far; a phase that is stopped loses nothing."""
 
     def log(self, **figures: object) -> None:
         """Note figures and print them at once: what was measured survives a later failure."""
         self.found.update(figures)
+        self.save()
         print(json.dumps(figures, default=str), file=sys.stderr, flush=True)
 
     def sync(self) -> None:

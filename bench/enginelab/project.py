@@ -17,6 +17,8 @@ from enginelab.common import Bench
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 4
+KILL_AFTER = 14
+"""Cells stored when the run is killed: the 12 control rows and two pictures."""
 
 
 def base_folder(bench: Bench) -> Path:
@@ -47,7 +49,8 @@ def make_project(bench: Bench, name: str, base: Path) -> Path:
 
     folder = bench.folder / name
     side = 64 if bench.toy else 1024
-    loras = [bench.lora(each) for each in ("a", "b2", "c")]
+    # One kind of layer only: the load gate checks every touched value on the processor.
+    loras = [bench.lora(each, modules=("attn.to_q",), rank=16) for each in ("a1", "b1", "c1")]
     create_project(
         folder, write_demo_references(bench.folder / f"refs-{name}", 2), [], template="figure",
         candidates=[{"name": use.name, "loras": Path(use.path).name, "licence": "mit"} for use in loras],
@@ -86,13 +89,14 @@ def project(bench: Bench) -> None:
         if name == "resident" and bench.device != "cuda":
             variables = {"WHICHLORA_ENGINE": "fast"}
         folder = make_project(bench, name, base)
-        environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT / "src")}
+        environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))}
         command = [sys.executable, "-m", "whichlora.cli.main"]
         run = [*command, "run", str(folder), "--device", bench.device, "--full"]
         log = (bench.folder / f"{name}.log").open("w", encoding="utf-8")
         started = time.perf_counter()
         first = subprocess.Popen(run, env=environment, stdout=log, stderr=log, start_new_session=True)
-        while cells_done(folder) < 6 and first.poll() is None and time.perf_counter() - started < 400:
+        while cells_done(folder) < KILL_AFTER and first.poll() is None and time.perf_counter() - started < 400:
             time.sleep(0.2)
         before = cells_done(folder)
         if first.poll() is None:
