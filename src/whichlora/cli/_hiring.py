@@ -26,14 +26,10 @@ def choose_hiring(executor: str, workers: int | None, ray_address: str, *, in_pr
     return Hiring("ray" if executor == "ray" else "local", workers, ray_address, in_process)
 
 
-def submit(
-    folder: Path, *, device: str, available: bool, workers: int | None, settings: Sequence[str], json: bool
-) -> None:
-    """Hand the same run to Slurm and say where to look."""
+def submit(folder: Path, words: Sequence[str], settings: Sequence[str], *, json: bool) -> None:
+    """Hand the same run, with these further options, to Slurm and say where to look."""
     from whichlora.run.slurm import submit_run
 
-    words = ["--device", device, *(["--available"] if available else []),
-             *(["--workers", str(workers)] if workers is not None else [])]
     job = submit_run(folder, words, settings)
     if json:
         emit_json("whichlora.run/1", {"job": job.id, "log": str(job.log)})

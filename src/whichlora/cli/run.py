@@ -69,7 +69,10 @@ def command(
     if executor == "slurm":
         if budget or full:
             describe(project, choose_device(device), wish, keep=True)  # the job keeps to what is stored
-        submit(folder, device=device, available=available, workers=workers, settings=slurm or [], json=json)
+        words = [*(["--available"] if available else []), *(["--cheap-first"] if cheap_first else []),
+                 *(["--seconds", str(seconds_per_image)] if seconds_per_image is not None else []),
+                 *(["--workers", str(workers)] if workers is not None else [])]
+        submit(folder, ["--device", device, *words], slurm or [], json=json)
         return
     hiring = choose_hiring(executor, workers, ray_address, in_process=in_process)
     with writing(project.workspace, create=True) as store:
