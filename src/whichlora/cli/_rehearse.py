@@ -50,11 +50,12 @@ def _refuse_small(device: str, *, toy: bool) -> None:
 
 
 def _price(folder: Path, seconds_per_image: float, device: str) -> dict[str, Any]:
-    """Cells and hours of a project's matrix. A project's own steps and guidance are taken as the model card's."""
+    """Pictures and hours of a project's whole matrix, for a picture of base that takes so many seconds."""
+    from whichlora.cli._budget import Wish
     from whichlora.cli.plan import describe
     from whichlora.cli.project import open_project
 
-    plan = describe(open_project(folder), device, seconds_per_image)
+    plan = describe(open_project(folder), device, Wish(full=True, seconds=seconds_per_image))
     return {"cells": plan["cells"] - plan["controls"], "hours": plan["gpu_hours"]}
 
 
@@ -73,8 +74,9 @@ def sentences(found: Any, price: dict[str, Any] | None) -> list[str]:
     else:
         lines.append("Nothing needs to be set: this profile is chosen by itself, and its pictures are exact.")
     if price is not None:
-        hours = f"about {price['hours']:.1f} hours at 40 steps with guidance"
-        lines.append(f"This project: {price['cells']} pictures, {hours}.")
+        cost = "price unknown" if price["hours"] is None else (
+            f"about {price['hours']:.1f} hours for the whole matrix, its base at 40 steps with guidance")
+        lines.append(f"This project: {price['cells']} pictures, {cost}.")
     lines += [f"Did not work: {reason}" for reason in found.failed]
     lines += [str(note) for note in facts.get("notes", ())]
     if found.toy:
