@@ -103,7 +103,7 @@ def _no_store(folder: Path) -> Check:
     pictures = sum(1 for _ in (folder / "images").glob("??/*.png"))
     if pictures:
         return Check("database", False, f"there is none, but {pictures} pictures are here",
-                     f"Put store.sqlite back if you have it; else the pictures tell: whichlora doctor {folder} --repair")
+                     f"Put store.sqlite back if you have it; else: whichlora doctor {folder} --repair")
     return Check("database", True, "nothing was run yet")
 
 
