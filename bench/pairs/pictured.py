@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from lab.figures import Figure, at_least, at_most
 
-PHOTOS = 6
+PHOTOS = 12
 SCALE = 1.6
 """How much larger the planted over-trained LoRA's change is than the shipped one's."""
 EDITS = (

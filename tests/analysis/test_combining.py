@@ -59,6 +59,9 @@ def test_a_triple_only_where_the_third_adds_to_every_pair():
     assert {"angles", "relight", "scene"} in names(propose(table({"base": BASE, **three}), FAMILIES, limit=4))
     two = {**three, "scene": (0.3, 0.3, 0.34, 0.3)}
     assert all(len(parts) == 2 for parts in names(propose(table({"base": BASE, **two}), FAMILIES, limit=4)))
+    # Truly ahead, and shown so by many photographs, but adding hardly anything over four must-haves.
+    little = table({"base": BASE, **three, "scene": (0.3, 0.3, 0.36, 0.3)}, photos=600)
+    assert all(len(parts) == 2 for parts in names(propose(little, FAMILIES, limit=4)))
 
 
 def test_luck_among_equals_proposes_next_to_nothing():

@@ -69,6 +69,16 @@ def test_a_sweep_stays_within_its_bounds_and_ends():
     assert next_weights(exact(COARSE, 0.8), 99) == ()
 
 
+def test_beyond_the_edge_a_sweep_strides():
+    """With the best far below the grid, each round goes further than the tenth around the optimum would."""
+    calls = []
+    search(lambda weights: calls.append(weights) or exact(weights, 0.3))
+    assert min(calls[1]) == pytest.approx(0.45)
+    calls.clear()
+    search(lambda weights: calls.append(weights) or exact(weights, 1.6))
+    assert max(calls[1]) == pytest.approx(1.5)
+
+
 def test_weights_without_a_picture_do_not_stop_it():
     points, found = search(lambda weights: [p for p in exact(weights, 0.8) if p.weight < 1.2])
     assert abs(found.weight - 0.8) <= 0.051

@@ -196,6 +196,8 @@ def test_a_chain_measures_the_loss_of_each_step_by_real_metrics(tmp_path):
         before = made(folder)
         document = run_chain(measured, (light, "lighting"), (scene, "background"))
         assert (document["links"], document["pictures"]) == (1, 1)
+        assert document["first"]["value"] == 1.0
+        assert document["steps"] == [["light", "lighting"], ["scene", "background"]]
         assert document["direct"]["value"] == 1.0
         assert clean(document) == []
         fresh = made(folder) - before

@@ -65,7 +65,10 @@ class ChainResult:
 
 def conclude(links: Sequence[Link]) -> ChainResult | None:
     """Rates and losses of a chain; None when one of them has no answer at all."""
-    rates = {name: _rate(links, name) for name in ("first", "survived", "direct", "second", "whole")}
+    # Before and after are of the same pictures, so that what is lost is the difference of the two rates.
+    rates = {name: _rate(_both(links, *pair), name)
+             for pair in (("first", "survived"), ("direct", "second")) for name in pair}
+    rates["whole"] = _rate(links, "whole")
     lost_first, lost_second = _difference(links, "survived", "first"), _difference(links, "second", "direct")
     if any(rate is None for rate in rates.values()) or lost_first is None or lost_second is None:
         return None
@@ -86,9 +89,13 @@ def _rate(links: Sequence[Link], name: str) -> RateInterval | None:
     return clustered_rate(passed, answered) if answered.sum() else None
 
 
+def _both(links: Sequence[Link], one: str, other: str) -> list[Link]:
+    """Links with both answers."""
+    return [link for link in links if getattr(link, one) is not None and getattr(link, other) is not None]
+
+
 def _difference(links: Sequence[Link], after: str, before: str) -> Difference | None:
-    """Only links with both answers count, so that the two sides are the same pictures."""
-    both = [link for link in links if getattr(link, after) is not None and getattr(link, before) is not None]
+    both = _both(links, after, before)
     if not both:
         return None
     (a, n), (b, _) = _by_photo(both, after), _by_photo(both, before)

@@ -91,7 +91,7 @@ def run_chain(measured: Measured, one: tuple[Candidate, str], other: tuple[Candi
     else:
         ledger = Ledger()
         document = {**asdict(result), "sentences": list(told.chain(result, names, ledger)), "bound": told.bound(ledger)}
-    document |= {"first": names[0], "then": names[1], "pictures": len(plan.cells)}
+    document |= {"steps": [list(name) for name in names], "pictures": len(plan.cells)}
     measured.remember(DOCUMENT, f"{first.name}:{kind} → {then.name}:{next_kind}", document)
     return document
 
