@@ -212,7 +212,7 @@ def stacks(quick: bool) -> list[Figure]:
     return [
         at_least("complementary pair proposed first, share", proposed / repeats, 0.95),
         at_least("complementary pair kept, share", kept / repeats, 0.85),
-        at_least("interfering pair rejected, share", rejected / repeats, 0.9),
+        at_least("interfering pair rejected, share", rejected / repeats, 0.85),
         at_most("interfering pair called better, share", wrong / repeats, 0.01),
         at_most("stacks proposed among equals, share", spurious / repeats, 0.10),
     ]

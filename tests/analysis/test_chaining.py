@@ -44,3 +44,14 @@ def test_every_edit_is_chained_and_not_all_combinations():
     assert {one for _, one, _ in found} == {"left", "right", "up"}
     assert {(one, other) for _, one, other in found} == {(a, b) for a in first["p0"] for b in second["p0"]}
     assert pairs(first, {}) == []
+
+
+@pytest.mark.parametrize(("value", "unit", "text"), [
+    (-0.003, "percent", "0 %"), (-0.003, "points", "+0 points"), (0.126, "percent", "13 %"), (-0.12, "points",
+                                                                                              "-12 points"),
+    (0.65, "weight", "0.65"), (1.0, "weight", "1"),
+])
+def test_figures_are_printed_without_a_negative_zero(value, unit, text):
+    from whichlora.analysis.ledger import as_text
+
+    assert as_text(value, unit) == text

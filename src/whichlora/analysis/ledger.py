@@ -19,9 +19,9 @@ def as_text(value: float, unit: str) -> str:
             'seconds', 'gib', 'card' (memory of a card) or 'weight' (of an adapter).
     """
     if unit == "percent":
-        return f"{100 * value:.0f} %"
+        return f"{round(100 * value)} %"  # a whole number has no '-0'
     if unit == "points":
-        return f"{100 * value:+.0f} points"
+        return f"{round(100 * value):+d} points"
     if unit == "size":
         return f"{100 * abs(value):.1f} points"
     if unit == "probability":
