@@ -23,4 +23,4 @@ def _markdown(page: Page) -> str:
     return marks.bullets(_sentences(page))
 
 
-PLUGIN = Section("masks", "Masks drawn by a LoRA", "", 230, _html, _markdown, "half")
+PLUGIN = Section("masks", "Masks drawn by a LoRA", "", 232, _html, _markdown, "half")

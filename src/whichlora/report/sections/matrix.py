@@ -68,9 +68,9 @@ MACROS = """
 {% endmacro %}
 {% macro place(name) %}{{ page.order.index(name) if name in page.order else -1 }}{% endmacro %}
 {% macro number(value, text, state=none) %}
-<td class="number{{ ' blank' if value is none }}" data-value="{{ -1 if value is none else value }}">{{ text }}
-{%- if state %} <span class="sign {{ state }}" aria-hidden="true">{{ STATE_MARKS[state] }}</span><span class="unseen">
-, {{ LIMIT_WORDS[state] }}</span>{% endif %}</td>
+<td class="number{{ ' blank' if value is none }}" data-value="{{ -1 if value is none else value }}">
+{%- if state %}<span class="nobreak">{{ text }} <span class="sign {{ state }}" aria-hidden="true">{{ STATE_MARKS[state]
+}}</span></span><span class="unseen">, {{ LIMIT_WORDS[state] }}</span>{% else %}{{ text }}{% endif %}</td>
 {% endmacro %}
 {% macro cell(row_name, rate, family, fact) %}
 {% if rate is none or rate.value is none %}
