@@ -169,3 +169,16 @@ def test_sentences_are_bound_and_no_stronger_than_the_verdict():
     assert [problem for line in lines for problem in lint(line, findings)] == []
     assert any("rejected" in line for line in lines)
     assert lint(lines[0].replace(" %", "9 %"), findings)
+
+
+def test_one_unlucky_photograph_is_no_reason_for_other_weights():
+    """One of eight photographs failing is what luck does; half of them failing is not."""
+    measured = stacked((0.95, 0.95, 0.3, 0.3), photos=8)
+    camera, stack = measured.families.index("camera"), measured.index("angles+relight")
+    for failing, disturbed in ((1, False), (4, True)):
+        passed = measured.passed.copy()
+        passed[:, camera, :] = 0
+        passed[measured.index("angles"), camera] = passed[stack, camera] = measured.scored[stack, camera]
+        passed[stack, camera, :failing] = 0
+        found = compare(replace(measured, passed=passed), "angles+relight", FAMILIES)
+        assert ("camera" in found.disturbed) == disturbed
