@@ -180,29 +180,44 @@ def pace(folder: Path, forward_s: float) -> list[Figure]:
 
     plan, setup = project(folder, photos=2, loras=LORAS, samplers=SAMPLERS, of={"b": "few-steps", "c": "few-steps"})
     scenes.break_at(folder, forward_s=forward_s, switch_s=20 * forward_s, decode_s=forward_s)
-    seen: list[tuple[float, float | None, int]] = []
-    summary, _, _ = run_crew(folder / "one", plan, setup, 1, lambda e: seen.append(
-        (time.monotonic(), e.eta_s, e.done)) if e.kind in ("cell", "failure") else None)
+    seen: list[tuple[float, float | None]] = []
+    one: list[tuple[float, str]] = []
+
+    def watch(event: Any) -> None:
+        if event.kind == "cell":
+            seen.append((time.monotonic(), event.eta_s))
+            one.append((time.monotonic(), event.cell))
+
+    summary, _, _ = run_crew(folder / "one", plan, setup, 1, watch)
     end, begin = seen[-1][0], seen[0][0]
     total = end - begin
-    judged = [(at, eta) for at, eta, _ in seen if eta is not None and 0.05 <= (at - begin) / total <= 0.9]
+    judged = [(at, eta) for at, eta in seen if eta is not None and 0.05 <= (at - begin) / total <= 0.9]
     of_total = [abs(at - begin + eta - total) / total for at, eta in judged]
     of_rest = [abs(eta - (end - at)) / (end - at) for at, eta in judged]
-    at_one = total
-    times: list[float] = []
+    at_one = end - _start(one, folder / "one")
+    two: list[tuple[float, str]] = []
     both, _, _ = run_crew(folder / "two", plan, setup, 2,
-                          lambda e: times.append(time.monotonic()) if e.kind == "cell" else None)
+                          lambda e: two.append((time.monotonic(), e.cell)) if e.kind == "cell" else None)
     if scenes.pixels(folder / "one") != scenes.pixels(folder / "two"):
         raise SystemExit("two workers made other pictures than one")
+    at_two = two[-1][0] - _start(two, folder / "two")
     kinds = Counter(row.sampler.name for row in plan.candidates if row.role != "control")
     return [
         figure("ETA, largest error of the predicted total from 5 % on", max(of_total), 0.10, low=True),
         figure("ETA, largest error of the time left, from 5 % to 90 %", max(of_rest), None),
         figure("ETA, median error of the time left", sorted(of_rest)[len(of_rest) // 2], None),
-        figure("two workers, share of linear (sleeping cells)", at_one / (2 * (times[-1] - times[0])), 0.9),
+        figure("two workers, share of linear (sleeping cells)", at_one / (2 * at_two), 0.9),
         figure("cells left to one worker when the other found none", both.tail_cells, 1, low=True),
         note("cells", summary.made), note("rows by sampler", dict(kinds)), note("seconds with one worker", total),
     ]
+
+
+def _start(told: list[tuple[float, str]], folder: Path) -> float:
+    """When the first cells were begun: so much earlier than they were told of as they took."""
+    from run import scenes
+
+    rows = scenes.rows_of(folder)
+    return min(at - rows[cell].seconds["total"] for at, cell in told[:4])
 
 
 def resume(folder: Path) -> list[Figure]:

@@ -3,8 +3,9 @@
 One project, resumed on one worker here, on two, and on the cluster, so that all three meet in one store.
 """
 
+import importlib
 import os
-import shutil
+import sys
 from collections import Counter
 
 import pytest
@@ -23,49 +24,62 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture
 def cluster(monkeypatch, tmp_path):
-    """Two nodes on this machine; the driver's own node computes nothing."""
+    """Two nodes on this machine with room for one worker each."""
     from ray.cluster_utils import Cluster
 
+    site = str(scenes.install_faulty(tmp_path))
+    monkeypatch.syspath_prepend(site)
+    importlib.invalidate_caches()
+    paths = [site, str(scenes.ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_DISABLE_MEMORY_MONITOR", "1")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(scenes.ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
-    small = {"object_store_memory": 80_000_000, "include_dashboard": False}
-    head = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
-    nodes = [head.add_node(num_cpus=1, object_store_memory=80_000_000) for _ in range(2)]
-    yield head, nodes
+    small = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    # A lost node is noticed within a second or two instead of ten.
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
+    head = Cluster(initialize_head=True,
+                   head_node_args={"include_dashboard": False, "_system_config": quick, **small})
+    node = head.add_node(**small)
+    yield head, node
     ray.shutdown()
     head.shutdown()
+    sys.modules.pop("faulty_painter", None)
 
 
 def test_one_project_on_one_worker_on_two_and_on_a_cluster_that_breaks(tmp_path, cluster):
-    head, nodes = cluster
-    plan, setup, _ = scenes.build(tmp_path)
+    head, node = cluster
+    plan, setup, _ = scenes.build(tmp_path, family="faulty")
     with Store(tmp_path / "alone", create=True) as store:
         run_plan(plan, store, PLUGIN.load(setup.base, "cpu"), photograph_reader(plan, tmp_path))
     want = scenes.pixels(tmp_path / "alone")
     ids = list(want)
-    out, told, said = tmp_path / "out", Counter(), []
+    out, told, said, broken = tmp_path / "out", Counter(), [], []
     with Store(out, create=True) as store:
         for workers, part in ((1, ids[:6]), (2, ids[6:14])):
             with Crew(LocalExecutor(setup, workers), setup, store) as crew:
                 crew.make(plan, part, lambda event: told.update([event.cell] if event.cell else []))
+        # Slow until everything is broken, fast from then on.
+        scenes.break_at(tmp_path, forward_s=0.6)
         with Crew(RayExecutor(setup, 2, head.address), setup, store, say=said.append) as crew:
-            steps = []
 
             def break_things(event):
                 if event.kind != "cell":
                     return
                 told.update([event.cell])
-                steps.append(event)
-                if len(steps) == 3:
-                    ray.kill(next(place for place in crew.places if place.begun).hand.actor)
-                if len(steps) == 10:
-                    head.remove_node(nodes[1], allow_graceful=False)
+                busy = [place for place in crew.places if place.begun and place.facts["told"]]
+                # Whoever is cut off or killed has cells in hand, so that the run cannot end without noticing.
+                if not broken and len(busy) == 2:
+                    broken.append("node")
+                    head.remove_node(node, allow_graceful=False)
+                elif broken == ["node"] and crew.restarts and busy:
+                    broken.append("actor")
+                    ray.kill(busy[0].hand.actor)
+                    scenes.break_at(tmp_path)
 
             summary = crew.make(plan, None, break_things)
+    assert broken == ["node", "actor"]
     assert summary.made == len(want) - 14
     assert summary.failed == 0
     assert summary.restarts >= 2, said
     assert told == Counter(dict.fromkeys(want, 1))
     assert scenes.pixels(out) == want
-    shutil.rmtree(out)
