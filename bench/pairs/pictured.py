@@ -194,8 +194,10 @@ def _stacks(measured) -> list[Figure]:  # noqa: ANN001
         print(f"   ground truth: {stack['name']} {_rounded(truth)}; " + "; ".join(
             f"{part} {_rounded(rates)}" for part, rates in alone.items()))
         lost = any(truth[family] < max(rates[family] for rates in alone.values()) - 0.15 for family in truth)
+        ahead = np.mean(list(truth.values())) > max(np.mean(list(rates.values())) for rates in alone.values())
         if stack["verdict"] != "open":
-            right = (stack["verdict"] == "worse") == lost
+            # 'better' claims to be ahead of the better part over the must-haves; 'worse', to lose one or to be behind.
+            right = bool(ahead) if stack["verdict"] == "better" else bool(lost or not ahead)
             figures.append(Figure(f"tinyworld stack {stack['name']}: verdict '{stack['verdict']}' true", float(right),
                                   "= 1", right))
         else:
