@@ -9,7 +9,7 @@ endif
 INSTALLED := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench chaos fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/whichlora demo $(DEMO)
@@ -32,8 +32,14 @@ $(INSTALLED): pyproject.toml
 	@touch $(INSTALLED)
 
 $(VENV)/.installed-dev: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable '.[run,review,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[run,review,ray,slurm,dev]'
 	@touch $(VENV)/.installed-dev
+
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python bench/chaos.py
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python bench/fuzz.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist build
