@@ -32,7 +32,7 @@ from whichlora.vision.picture import resized  # noqa: E402
 
 NAMES = registry.names("metrics")
 GPU_SECONDS = 17.0
-"""The fastest 40-step picture of the 20 B model on one large GPU that was measured (17–31 s); scoring runs beside it."""
+"""The fastest 40-step picture of the 20 B model measured on one large GPU (17–31 s); scoring runs beside it."""
 
 
 @dataclass(frozen=True)
