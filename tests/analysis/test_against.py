@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES, world
+from analysis.small_worlds import FAMILIES, world
 from whichlora.analysis.against import Project, compare, differences
 from whichlora.analysis.analyse import analyse
 from whichlora.analysis.lint import lint_all

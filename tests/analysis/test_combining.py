@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES
+from analysis.small_worlds import FAMILIES
 from whichlora.analysis.combining import calmed, compare, propose, wording
 from whichlora.analysis.simulate import World, table_of
 from whichlora.types import Candidate

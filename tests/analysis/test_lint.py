@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from analysis.worlds import PLANTED, rng
+from analysis.small_worlds import PLANTED, rng
 from whichlora.analysis.analyse import analyse
 from whichlora.analysis.lint import assert_clean, lint
 from whichlora.analysis.prose import texts

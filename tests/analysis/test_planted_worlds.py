@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 from lab.planted import FOLDER, WORLDS, record, right_answer
 from lab.recorded import load, plan_of, restore, rows_of
 from worlds import agrees, through_report

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 from lab.pages import report_problems
 from lab.planted import FOLDER
 from lab.prose import PLANTED, caught, given_of, random_report

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES, PLANTED, rng, world
+from analysis.small_worlds import FAMILIES, PLANTED, rng, world
 from whichlora.analysis import evidence, robust
 from whichlora.analysis.decide import decide
 from whichlora.analysis.robust import Draws

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES
+from analysis.small_worlds import FAMILIES
 from whichlora.analysis.evidence import Costs
 from whichlora.analysis.routing import route
 from whichlora.analysis.simulate import World, table_of

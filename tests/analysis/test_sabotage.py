@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES, PLANTED, rng, world
+from analysis.small_worlds import FAMILIES, PLANTED, rng, world
 from whichlora.analysis import cells, decide, evidence, flip, lint, table
 from whichlora.analysis.analyse import analyse
 from whichlora.analysis.ledger import Ledger

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES, PLANTED, rng, world
+from analysis.small_worlds import FAMILIES, PLANTED, rng, world
 from whichlora.analysis import evidence, robust
 from whichlora.analysis.analyse import analyse
 from whichlora.analysis.decide import Contender, decide

@@ -40,7 +40,8 @@ def identify(folder, **options):
 def velocity(base):
     from whichlora.families._qwen.probe import fixed_forward
 
-    return fixed_forward(FAMILY.load(base, "cpu")._parts)
+    session = FAMILY.load(base, "cpu")
+    return fixed_forward(session._parts, session._machinery().engine)
 
 
 def shard(folder, part="transformer", stem="diffusion_pytorch_model"):

@@ -16,7 +16,7 @@ SAME_VERDICTS = 0.97
 @pytest.fixture(scope="module")
 def bench():
     pytest.importorskip("torch")
-    sys.path.insert(0, str(ROOT / "bench"))
+    sys.path.append(str(ROOT / "bench"))
     try:
         import truth
         import truthrender

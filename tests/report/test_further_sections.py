@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from analysis.worlds import FAMILIES
+from analysis.small_worlds import FAMILIES
 from report.hostile import PAYLOADS
 from report.test_sections import Nesting
 from whichlora import registry
