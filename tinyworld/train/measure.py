@@ -17,7 +17,6 @@ from base import Editor
 from cards import PLANTED, Planted
 from encoder import PromptEncoder
 from evaluate import DEMO_EDITS, EditTask, is_idle, outputs, rates, summary
-from export import load_factors
 from model import (
     build_text_encoder,
     build_tokenizer,
@@ -29,6 +28,7 @@ from model import (
 from settings import Job
 
 from data import InstructionTable
+from export import load_factors
 from store import load_codec, load_weights
 from whichlora.tinyworld import DATA_FOLDER, TRUTH_FILE
 from whichlora.tinyworld.characters import mina, reference_states
