@@ -12,12 +12,9 @@ expected to beat it. Exit status 1 if a figure misses its target.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from scipy.stats import norm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+from lab.command import Part, graded, parser
 from lab.figures import Figure, at_least, at_most
 
 from whichlora.run.rounds import reach
@@ -410,37 +408,19 @@ def _with_proposals(
     return same.trusted, alive, spent
 
 
-PARTS: dict[str, Callable[[bool], list[Figure]]] = {
+PARTS: dict[str, Part] = {
     "finding": finding, "replayed": replayed, "honest": honest, "cheaply": cheaply,
 }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="fewer repeats")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    parser.add_argument("--only", choices=sorted(PARTS), action="append", help="only this part (may be repeated)")
-    parser.add_argument("--record", type=Path, metavar="PROJECT", help="record a measured project and stop")
-    given = parser.parse_args()
+    options = parser(__doc__, list(PARTS))
+    options.add_argument("--record", type=Path, metavar="PROJECT", help="record a measured project and stop")
+    given = options.parse_args()
     if given.record:
         record(given.record)
         return 0
-    figures: list[Figure] = []
-    seconds = {}
-    for name, part in PARTS.items():
-        if given.only and name not in given.only:
-            continue
-        start = time.perf_counter()
-        figures += part(given.quick)
-        seconds[name] = round(time.perf_counter() - start, 1)
-        print(f"{name}: {seconds[name]} s", file=sys.stderr)
-    if given.json:
-        facts = {"what": "simulated and replayed matrices", "quick": given.quick, "seconds": seconds}
-        print(json.dumps({"figures": [asdict(figure) for figure in figures], "run": facts}, indent=1))
-    else:
-        for figure in figures:
-            print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value} ({figure.target})")
-    return 0 if all(figure.ok for figure in figures) else 1
+    return graded(PARTS, given, "simulated and replayed matrices")
 
 
 if __name__ == "__main__":
