@@ -10,6 +10,7 @@ import psutil
 import torch
 import torch.nn.functional as functional
 
+from enginelab.attempts import attempts
 from enginelab.common import GIB, LINEARS, RANK, Bench, checksum, error, reference
 from whichlora.families._qwen import engine as engine_module
 from whichlora.families._qwen.engine import FastEngine, PlainEngine
@@ -363,60 +364,6 @@ def _near_lossless(bench: Bench, session, store, model) -> None:
         session._settings = replace(session._settings, shortcuts=shortcuts)
         work = lambda: session.decode(session.denoise_together([job], sampler)[0])  # noqa: E731
         bench.log(**{f"fp8 + {name}: image_s": bench.timed(work, 1)})
-
-
-def attempts(bench: Bench) -> None:
-    """Other ways to run the exact forward, and where its time goes."""
-    session = bench.session()
-    model = session._parts.transformer
-    store = ResidentStore(model, torch.device(bench.device), fuse=True)
-    calls = bench.calls(model)
-    stock_choice = engine_module.sdpa_choice
-
-    def measure(name: str, **change: object) -> None:
-        torch._dynamo.reset()
-        engine = FastEngine(model, store, compiled=bench.device == "cuda" and change.get("compile", True))
-        bench.begin(engine)
-        try:
-            bench.log(**{f"attempt, {name}: pair_s": bench.timed(lambda: bench.step(engine, calls)),
-                         f"attempt, {name}: notes": engine.notes})
-        except RuntimeError as failure:
-            bench.log(**{f"attempt, {name}: failed": str(failure)[:200]})
-
-    measure("as shipped")
-    engine_module.sdpa_choice = lambda _: engine_module.nullcontext()
-    measure("torch's own choice of attention")
-    engine_module.sdpa_choice = stock_choice
-    import whichlora.families._qwen.fast as fast_module
-
-    fused = fast_module.linear_gelu
-    fast_module.linear_gelu = lambda x, w: functional.gelu(fast_module.linear(x, w), approximate="tanh")
-    measure("GELU outside the product")
-    fast_module.linear_gelu = fused
-    mark, torch._dynamo.maybe_mark_dynamic = torch._dynamo.maybe_mark_dynamic, lambda *_: None
-    measure("one program for each length of text")
-    torch._dynamo.maybe_mark_dynamic = mark
-    if bench.device == "cuda":
-        import torch._inductor.config as inductor
-
-        inductor.coordinate_descent_tuning = True
-        measure("inductor's coordinate descent")
-        inductor.coordinate_descent_tuning = False
-        _profile(bench, model, store, calls)
-
-
-def _profile(bench: Bench, model, store, calls) -> None:
-    torch._dynamo.reset()
-    engine = FastEngine(model, store, compiled=True)
-    bench.begin(engine)
-    for _ in range(2):
-        bench.step(engine, calls)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        bench.step(engine, calls)
-        bench.sync()
-    rows = sorted(profile.key_averages(), key=lambda row: -row.self_device_time_total)[:25]
-    bench.log(profile=[{"kernel": row.key[:100], "ms": round(row.self_device_time_total / 1e3, 2), "calls": row.count}
-                       for row in rows], profile_total_ms=sum(r.self_device_time_total for r in rows) / 1e3)
 
 
 PHASES = {"floor": floor, "exact": exact, "streamed": streamed, "offload": offload, "quantised": quantised,

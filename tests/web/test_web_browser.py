@@ -7,76 +7,14 @@ from dataclasses import replace
 import pytest
 
 from review import planted
+from web.pages import SECRETS, begin, open_pairs, press, ready, until, votes
 from web.serving import running
 from whichlora.plan.codec import plan_to_json
-from whichlora.review.votes import PairVote, Rating, from_row, standing
+from whichlora.review.votes import PairVote, Rating, standing
 from whichlora.store import Store
 from whichlora.types import Generation, Score
 
 pytestmark = [pytest.mark.browser]
-SECRETS = ("zebra", "quagga", "okapi", "control-nothing", "refs/", "photo-", "store.sqlite", "c1-")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("browser") / "p"
-    plan = planted.make_project(folder, planted.make_plan(photos=5))
-    with running(folder) as server:
-        yield folder, plan, server
-
-
-@pytest.fixture
-def page(chromium):
-    context = chromium.new_context(viewport={"width": 1200, "height": 800})
-    page = context.new_page()
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-
-
-def until(page, script, arg=None, timeout=10000):
-    """Wait for a condition. The pages' policy forbids Playwright's own way, which evaluates text inside the page."""
-    for _ in range(timeout // 50):
-        if page.evaluate(script, arg):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never came true: {script}")
-
-
-def begin(page, server, name="Ada"):
-    page.goto(server.link())
-    page.fill("#name", name)
-    page.press("#name", "Enter")
-    page.wait_for_selector("#passes .pass")
-
-
-def open_pairs(page, number=0):
-    page.locator("#passes .pass").nth(number).click()
-    ready(page)
-
-
-def ready(page):
-    """Wait until the page takes keys: it says that it is not busy, and both pictures are there."""
-    until(page, """() => { const all = [...document.querySelectorAll('#stage img, #lineup img')];
-        return document.body.getAttribute('aria-busy') === 'false' && all.length >= 2
-            && all.every((one) => one.complete && one.naturalWidth > 0); }""")
-
-
-def press(page, key):
-    """Press a key that answers, and wait for the next pair."""
-    before = page.locator("#stage img").first.get_attribute("src")
-    page.keyboard.press(key)
-    until(page, "(old) => { const now = document.querySelector('#stage img'); return now && now.src !== old; }",
-                           arg=page.evaluate("(src) => new URL(src, location).href", before))
-    ready(page)
-
-
-def votes(folder, rater=None):
-    with Store(folder) as store:
-        said = [vote for row in store.votes() if (vote := from_row(row)) is not None]
-    return [vote for vote in said if rater in (None, vote.rater)]
 
 
 def test_thirty_votes_by_keyboard_with_a_reload_in_the_middle(page, project):
@@ -249,118 +187,6 @@ def test_best_and_worst_by_keyboard(page, project):
     ready(page)
     [vote] = votes(folder, "Picker")
     assert (vote.cells.index(vote.best), vote.cells.index(vote.worst)) == (1, 3)
-
-
-def test_the_viewer_swaps_axes_filters_and_compares(page, project):
-    server = project[2]
-    begin(page, server, "Viewer")
-    page.goto(server.origin + "/viewer")
-    page.wait_for_selector(".cell img")
-    assert "zebra-angles@0.8" in page.locator("#sides").inner_text()
-    page.click("#swap")
-    until(page, "document.querySelector('#heads').textContent.includes('zebra')")
-    page.wait_for_selector(".cell img")
-    page.select_option("#columns", "seed")
-    until(page, "document.querySelector('#heads').textContent.includes('seed 2')")
-    until(page, "[...document.querySelectorAll('#filter option')].some((one) => one.value === 'identity lost')")
-    page.select_option("#filter", "identity lost")
-    page.wait_for_selector("#found .cell")
-    assert all("identity lost" in text for text in page.locator("#found .cell .said").all_inner_texts())
-    page.locator("#found .cell").first.click()
-    page.wait_for_selector("dialog[open] #stage img")
-    assert page.locator("#viewer-scores").inner_text().count("identity/figure") == 1
-    assert page.locator("#stage .pane").count() >= 2
-    for key, mode in (("l", "slider"), ("f", "fade"), ("d", "difference")):
-        page.keyboard.press(key)
-        until(page, f"document.querySelector('[data-mode={mode}]').getAttribute('aria-pressed') === 'true'")
-        page.wait_for_selector("#stage .layer.over img")
-    words = "['#viewer-asked', '#viewer-title'].map((id) => document.querySelector(id).textContent).join()"
-    before = page.evaluate(words)
-    page.keyboard.press("ArrowRight")
-    until(page, f"(old) => {words} !== old", arg=before)
-    page.keyboard.press("s")
-    until(page, "document.querySelectorAll('#stage .pane').length >= 2")
-    page.keyboard.press("+")
-    moved = page.locator("#stage .layer.under img").evaluate_all("all => all.map((one) => one.style.transform)")
-    assert len(set(moved)) == 1  # one zoom for all
-    assert "scale(1.4)" in moved[0]
-    page.keyboard.press("Escape")
-    assert page.problems == []
-
-
-def test_several_pictures_side_by_side(page, project):
-    server = project[2]
-    begin(page, server, "Many")
-    page.goto(server.origin + "/viewer")
-    page.wait_for_selector(".cell img")
-    for number in (0, 1, 2, 5):
-        page.locator(".cell").nth(number).click(modifiers=["Shift"])
-    page.click("#compare")
-    until(page, "document.querySelectorAll('#stage .pane').length === 4")
-    sizes = page.locator("#stage .view").evaluate_all("all => all.map((one) => Math.round(one.clientWidth))")
-    assert max(sizes) - min(sizes) <= 1
-
-
-@pytest.fixture
-def uneven(tmp_path):
-    plan = planted.make_plan(names=("base", "other"), photos=1, edits=1, seeds=(1,))
-    planted.make_project(tmp_path / "p", plan, upto=1)
-    with Store(tmp_path / "p") as store:
-        image = store.images.put(planted.png("larger", (9, 99, 199), (104, 128)))
-        store.add_generation(Generation(plan.cells[1].id, "done", image, {}, 0))
-    with running(tmp_path / "p") as server:
-        yield server
-
-
-def test_pictures_of_unequal_size_are_not_laid_over_each_other(page, uneven):
-    begin(page, uneven, "Exact")
-    page.goto(uneven.origin + "/viewer")
-    until(page, "document.querySelectorAll('.cell img').length === 2")
-    page.locator(".cell").nth(1).click()
-    page.wait_for_selector("dialog[open] #stage img")
-    for key in "lfd":
-        page.keyboard.press(key)
-        until(page, "!document.querySelector('#viewer-refused').hidden")
-        assert "Not the same size" in page.locator("#viewer-refused").inner_text()
-        assert page.locator("#stage .layer.over").count() == 0
-
-
-def test_pictures_appear_while_a_run_goes_on(page, tmp_path):
-    plan = planted.make_plan(photos=1, edits=2, seeds=(1,))
-    planted.make_project(tmp_path / "p", plan, upto=2)
-    with running(tmp_path / "p") as server:
-        begin(page, server, "Live")
-        page.goto(server.origin + "/viewer")
-        until(page, "document.querySelectorAll('.cell img').length === 2")
-        with Store(tmp_path / "p") as run:
-            for number, cell in enumerate(plan.cells[2:5]):
-                image = run.images.put(planted.png(f"new {number}", (50, 60, 70)))
-                run.add_generation(Generation(cell.id, "done", image, {}, 0))
-        until(page, "document.querySelectorAll('.cell img').length === 5", timeout=15000)
-        assert page.locator("#live").inner_text().startswith("5 of 10")
-
-
-def test_the_matrix_never_loads_everything(page, tmp_path):
-    plan = planted.make_plan(names=("base", *(f"n{n}" for n in range(5))), photos=10, edits=6, seeds=(1,))
-    folder = tmp_path / "p"
-    planted.make_project(folder, plan, upto=0)
-    with Store(folder) as store:
-        images = [store.images.put(planted.png(str(n), (n * 20, 90, 90))) for n in range(8)]
-        for number, cell in enumerate(plan.cells):
-            store.add_generation(Generation(cell.id, "done", images[number % 8], {}, 0))
-    with running(folder) as server:
-        begin(page, server, "Lazy")
-        asked = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(server.origin + "/viewer")
-        page.wait_for_selector(".cell img")
-        page.wait_for_timeout(500)
-        assert page.locator(".cell").count() < 150
-        assert sum("/api/block" in url for url in asked) <= 8
-        page.evaluate("document.querySelector('#matrix').scrollTo(99999, 99999)")
-        until(page, "document.querySelector('#heads').textContent.includes('photo-9/edit-5')")
-        page.wait_for_selector(".cell img")
-        assert page.locator(".cell").count() < 150
 
 
 def payloads(count):
