@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from families import painters
-from whichlora.errors import DiskFullError, PhotoError, RefusedError
+from whichlora.errors import DiskFullError, MachineError, PhotoError, RefusedError
 from whichlora.families.painter import PLUGIN
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan, encodings_needed
+from whichlora.run.cellwork import CellWork
 from whichlora.run.controls import fit
 from whichlora.run.pictures import photograph_reader
 from whichlora.run.runner import run_plan
@@ -215,3 +216,20 @@ def test_reader_and_folder_agree(scene):
     folder, plan, _ = scene
     read = photograph_reader(plan, folder)
     assert np.array_equal(read("one"), np.asarray(Image.open(Path(folder) / "refs" / "one.png").convert("RGB")))
+
+
+def test_a_cell_is_never_made_while_another_candidate_is_active(scene):
+    folder, plan, base = scene
+    work = CellWork(PLUGIN.load(base, "cpu"))
+    work.begin(plan, photograph_reader(plan, folder))
+    list(work.encode(plan.cells))
+    mine = {name: next(cell for cell in plan.cells if cell.candidate == name) for name in ("a", "b")}
+    with pytest.raises(MachineError, match="other weights"):
+        work.make(mine["a"])
+    assert work.activate("a")[0] == ""
+    assert work.make(mine["a"]).picture.size
+    with pytest.raises(MachineError, match="'b'"):
+        work.make(mine["b"])
+    work.forget_active()
+    with pytest.raises(MachineError, match="'a'"):
+        work.make(mine["a"])

@@ -43,7 +43,9 @@ def settle_here(
         maker.make(plan)
         settled = settle(project, base, rows, device, wish)
     store.add_document(DESIGN, design_to_json(settled.design))
-    for line in (settled.remark, *settled.design.why):
+    # Who asked for everything need not be told that everything is measured.
+    remark = () if wish is not None and wish.full else (settled.remark,)
+    for line in (*remark, *settled.design.why):
         progress_console.print(line.replace("[", "\\["))
     return settled
 

@@ -35,6 +35,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Compare planted LoRAs on the embedded model and decide."""
+    from whichlora.cli._budget import Wish
     from whichlora.cli.evaluate import chain, finish
     from whichlora.cli.grading import GradingProcess
     from whichlora.cli.project import open_project
@@ -57,7 +58,7 @@ def command(
 
     try:
         outcome = chain(open_project(folder), "cpu", markdown=folder / "report" / "results.md",
-                        command=f"whichlora demo {folder}", show_live=open_page, after_score=after_score)
+                        command=f"whichlora demo {folder}", show_live=open_page, after_score=after_score, wish=Wish(full=True))
     finally:
         grading.stop()
     finish(outcome, "whichlora.demo/1", json=json, open_page=open_page)

@@ -26,20 +26,24 @@ def command(
         str | None, typer.Option("--preset", help="Create the project first, from a ready suite: character-2509.")
     ] = None,
     refs: Annotated[list[Path] | None, typer.Option("--refs", help="With --preset: the photographs.")] = None,
+    budget: Annotated[str, typer.Option("--budget", help="GPU time, such as 3h or 90m; screens.")] = "",
+    full: Annotated[bool, typer.Option("--full", help="The whole suite, nobody screened out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run, score, decide and report."""
+    from whichlora.cli._budget import Wish, one_wish
     from whichlora.cli._repeat import repetition, require_material
     from whichlora.cli._writing import refuse_if_busy
     from whichlora.cli.project import choose_device, open_project
 
+    one_wish(budget, full)
     if preset is not None:
         _create(folder, preset, refs or [])
     refuse_if_busy(folder)
     bundle = require_material(folder)
     project = open_project(folder)
     outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {folder}",
-                    show_live=open_page)
+                    show_live=open_page, wish=Wish(budget, full))
     repeated = repetition(folder, bundle, outcome.plan) if bundle is not None else None
     finish(outcome, "whichlora.evaluate/1", json=json, open_page=open_page,
            extra={"repetition": repeated.document} if repeated is not None else {})
@@ -81,8 +85,10 @@ def _create(folder: Path, preset: str, refs: list[Path]) -> None:
     })
 
 
-def chain(project, device: str, *, markdown: Path | None, command: str, show_live: bool = False, after_score=None):  # noqa: ANN001, ANN201
-    """All stages over an opened project; `after_score(store, plan)` may append further scores."""
+def chain(
+    project, device: str, *, markdown: Path | None, command: str, show_live: bool = False, after_score=None, wish=None,  # noqa: ANN001
+):  # noqa: ANN201
+    """All stages over an opened project; `after_score(store, plan)` may append further scores, `wish` is about time."""
     from whichlora.cli._writing import writing
     from whichlora.cli.live import LivePage
     from whichlora.cli.stages import Outcome, cell_counts, conclude, generate, publish, score
@@ -90,7 +96,7 @@ def chain(project, device: str, *, markdown: Path | None, command: str, show_liv
 
     with writing(project.workspace, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=show_live)
-        plan = generate(project, store, device=device, page=page)
+        plan = generate(project, store, device=device, page=page, wish=wish)
         score(project, store, plan)
         if after_score is not None:
             after_score(store, plan)

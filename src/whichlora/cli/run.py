@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+
+if TYPE_CHECKING:
+    from whichlora.store import Store
+    from whichlora.types import Plan
 
 
 @guarded
@@ -52,19 +56,13 @@ def command(
     from whichlora.cli.live import LivePage
     from whichlora.cli.plan import describe
     from whichlora.cli.project import choose_device, open_project
-    from whichlora.cli.stages import cell_counts, generate
-    from whichlora.plan.screening import DOCUMENT, screening_from_json, screening_to_json
+    from whichlora.cli.stages import generate
 
     one_wish(budget, full)
     wish = Wish(budget, full, seconds_per_image, cheap_first)
     project = open_project(folder)
     if dry_run:
-        document = describe(project, choose_device(device), wish)
-        if json:
-            emit_json("whichlora.plan/1", document)
-        else:
-            answer_console.print(f"{document['made']} pictures would be made, and {document['controls']} "
-                                 f"controls. {document['choice']} {document['advice']}")
+        _tell_plan(describe(project, choose_device(device), wish), json=json)
         return
     if executor == "slurm":
         if budget or full:
@@ -79,8 +77,27 @@ def command(
         page = LivePage(project.workspace.folder, store, show=open_page)
         plan = generate(project, store, device=choose_device(device), page=page, available=available,
                         hiring=hiring, wish=wish)
-        counts = cell_counts(store, plan)
-        screening = screening_from_json(store.document(DOCUMENT))
+        done = _tell_outcome(folder, store, plan, json=json)
+    if done == 0:
+        raise SystemExit(1)
+
+
+def _tell_plan(document: dict[str, Any], *, json: bool) -> None:
+    """Say what would be made."""
+    if json:
+        emit_json("whichlora.plan/1", document)
+    else:
+        answer_console.print(f"{document['made']} pictures would be made, and {document['controls']} "
+                             f"controls. {document['choice']} {document['advice']}")
+
+
+def _tell_outcome(folder: Path, store: Store, plan: Plan, *, json: bool) -> int:
+    """Say what is there now; returns how many pictures that is."""
+    from whichlora.cli.stages import cell_counts
+    from whichlora.plan.screening import DOCUMENT, screening_from_json, screening_to_json
+
+    counts = cell_counts(store, plan)
+    screening = screening_from_json(store.document(DOCUMENT))
     if json:
         emit_json("whichlora.run/1", {
             "cells": counts, "refused": [dict(row) for row in plan.refused],
@@ -90,7 +107,5 @@ def command(
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         saved = f"; {screening.saved} were not needed, as screening dropped {len(screening.out)} candidates"
         answer_console.print(f"{counts['done']} of {counts['planned']} pictures are there{failed}"
-                             f"{saved if screening.out else ''}. "
-                             f"Next: whichlora score {folder}")
-    if counts["done"] == 0:
-        raise SystemExit(1)
+                             f"{saved if screening.out else ''}. Next: whichlora score {folder}")
+    return counts["done"]

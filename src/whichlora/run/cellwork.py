@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from whichlora.errors import RefusedError
+from whichlora.errors import MachineError, RefusedError
 from whichlora.families.base import Picture, Session
 from whichlora.run.canary import Canary
 from whichlora.run.controls import control_picture
@@ -139,12 +139,16 @@ class CellWork:
         """Make one cell with the active candidate.
 
         Raises:
+            MachineError: Another candidate is active than the cell's.
             Exception: Whatever the model raised; the caller decides what becomes of the cell and the session.
         """
         plan, picture = self._plan, self._picture
         assert plan is not None
         assert picture is not None
         candidate, case = self._candidates[cell.candidate], self._cases[cell.case]
+        if candidate.role != "control" and self._active != (candidate.name, ""):
+            raise MachineError(f"A picture of '{candidate.name}' was about to be made with other weights active.",
+                               fix="Nothing was stored. Run the command again, and report this sentence.")
         self.session.reset_peak_memory()
         started = time.perf_counter()
         if candidate.role == "control":
