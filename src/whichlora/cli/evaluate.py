@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+
+if TYPE_CHECKING:
+    from whichlora.cli._budget import Wish
+    from whichlora.cli.project import Project
+    from whichlora.cli.stages import Outcome
+    from whichlora.store import Store
+    from whichlora.types import Plan
 
 
 @guarded
@@ -86,8 +93,9 @@ def _create(folder: Path, preset: str, refs: list[Path]) -> None:
 
 
 def chain(
-    project, device: str, *, markdown: Path | None, command: str, show_live: bool = False, after_score=None, wish=None,  # noqa: ANN001
-):  # noqa: ANN201
+    project: Project, device: str, *, markdown: Path | None, command: str, show_live: bool = False,
+    after_score: Callable[[Store, Plan], None] | None = None, wish: Wish | None = None,
+) -> Outcome:
     """All stages over an opened project; `after_score(store, plan)` may append further scores, `wish` is about time."""
     from whichlora.cli._writing import writing
     from whichlora.cli.live import LivePage
@@ -105,7 +113,9 @@ def chain(
         return Outcome(plan, findings, index, markdown, cell_counts(store, plan))
 
 
-def finish(outcome, schema: str, *, json: bool, open_page: bool, extra: Mapping[str, Any] | None = None) -> None:  # noqa: ANN001
+def finish(
+    outcome: Outcome, schema: str, *, json: bool, open_page: bool, extra: Mapping[str, Any] | None = None
+) -> None:
     """Print the outcome for a person or a script, and open the report when asked; `extra` joins the JSON document."""
     from whichlora.cli.stages import verdict_document
     from whichlora.report.terminal import render_terminal

@@ -32,6 +32,7 @@ def command(
     from whichlora.cli.stages import require_run_extra
     from whichlora.errors import UnknownNameError
     from whichlora.store import Store
+    from whichlora.store.durable import write_durably
 
     require_run_extra()
     for name in only or ():
@@ -52,7 +53,7 @@ def command(
     admitted = {key: value for each in found if each.admitted for key, value in each.options.items()}
     if apply and admitted:
         path = project.workspace.suite_path
-        path.write_text(switched_on(path.read_text(encoding="utf-8"), admitted), encoding="utf-8")
+        write_durably(path, switched_on(path.read_text(encoding="utf-8"), admitted).encode("utf-8"))
     if json:
         emit_json("whichlora.tune/1", {"margin": margin, "trials": [asdict(each) for each in found],
                                        "options": admitted, "applied": bool(apply and admitted)})
