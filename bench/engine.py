@@ -77,18 +77,24 @@ def conditions(toy: bool) -> dict[str, object]:
     }
 
 
-def table(out: Path) -> Iterator[Figure]:
-    """The figures that the targets are held against, from what was saved."""
-    f: dict[str, object] = {}
-    failures = 0
+def saved(out: Path) -> tuple[dict[str, object], list[Figure]]:
+    """What the phases measured, and which of them failed."""
+    measured: dict[str, object] = {}
+    failures: list[Figure] = []
     for name in PHASES:
         path = out / f"{name}.json"
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))["figures"]
             if "failure" in found:
-                failures += 1
-                yield Figure(f"{name}: failed", found["failure"], "no failure", ok=False)
-            f.update({key: value for key, value in found.items() if key not in ("failure", "phase_seconds")})
+                failures.append(Figure(f"{name}: failed", found["failure"], "no failure", ok=False))
+            measured.update({key: value for key, value in found.items() if key not in ("failure", "phase_seconds")})
+    return measured, failures
+
+
+def table(out: Path) -> Iterator[Figure]:
+    """The figures that the targets are held against, from what was saved."""
+    f, failures = saved(out)
+    yield from failures
 
     def ratio(name: str, over: str, under: str, target: float, *, least: bool = True) -> Iterator[Figure]:
         a, b = f.get(over), f.get(under)

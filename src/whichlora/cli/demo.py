@@ -58,7 +58,8 @@ def command(
 
     try:
         outcome = chain(open_project(folder), "cpu", markdown=folder / "report" / "results.md",
-                        command=f"whichlora demo {folder}", show_live=open_page, after_score=after_score, wish=Wish(full=True))
+                        command=f"whichlora demo {folder}", show_live=open_page, after_score=after_score,
+                        wish=Wish(full=True))
     finally:
         grading.stop()
     finish(outcome, "whichlora.demo/1", json=json, open_page=open_page)
