@@ -24,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
-PHASES = ("floor", "exact", "streamed", "offload", "quantised", "attempts", "project")
+PHASES = ("kernels", "floor", "exact", "streamed", "offload", "fp8", "nf4", "attempts",
+          "project")
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,27 @@ def table(out: Path) -> Iterator[Figure]:
         if isinstance(value, int | float):
             yield Figure(name, round(float(value), 4), f"<= {target:g}", value <= target)
 
+    if isinstance(f.get("kernel_errors"), dict):
+        for name, value in f["kernel_errors"].items():
+            target = 0.04 if "fp8" in name else 0.004
+            yield Figure(f"kernel, {name}: relative error against fp64", round(value, 5), f"<= {target:g}",
+                         value <= target)
+        yield from at_most("kernel, rotation: relative error against fp64", "rotation_error", 0.004)
+        yield from true("kernel, rotation leaves values alone", "values_untouched")
+        yield from at_most("kernel, merge: values that are not round(W + change)", "merge_wrong_values", 0)
     yield from ratio("exact: image, plain loop with a LoRA / ours", "plain_image_40_s", "our_image_40_s", 1.6)
     yield from ratio("exact: CFG pair, plain with a LoRA / ours", "plain_pair_lora_s", "fast_pair_s", 1.6)
-    yield from ratio("exact: CFG pair, compiled diffusers with a LoRA / ours", "compiled_pair_lora_s", "fast_pair_s",
-                     1.2)
+    yield from ratio("exact: CFG pair, compiled diffusers with a LoRA / ours", "compiled_pair_lora_s",
+                     "fast_pair_beside_compiled_s", 1.2)
     if isinstance(f.get("floor_forward_s"), float):
         f["floor_pair_s"] = 2 * f["floor_forward_s"]
     yield from ratio("exact: CFG pair / floor of the best kernels", "fast_pair_s", "floor_pair_s", 1.15, least=False)
-    error = "error_fast_compiled" if "error_fast_compiled" in f else "error_fast_eager"
-    yield from ratio("exact: error against fp32 / that of eager bf16", error, "error_plain_bf16", 2.0, least=False)
+    yield from ratio("exact: error against fp32 / that of eager bf16", "error_fast", "error_plain_bf16", 2.0,
+                     least=False)
     yield from true("exact: base restored bit for bit", "base_restored")
     yield from true("exact: a candidate switched on again has the same bits", "candidate_repeats")
     yield from at_most("exact: switch of a rank-32 LoRA on every layer, read ahead, s", "switch_ahead_s", 1.0)
+    yield from at_most("24 GiB: switch of the same, read ahead, s", "stream_switch_ahead_s", 1.0)
     for case, target in (("pair", 1.05), ("single", 1.2), ("two_cells", 1.2)):
         for row in ("base", "a"):
             yield from at_most(f"24 GiB: {case} / resident, {'LoRA' if row == 'a' else 'no LoRA'}",

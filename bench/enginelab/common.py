@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN201, ANN202, D102
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, D102
 """What the phases share: a session at true or toy size, inputs, timing, LoRA files, fingerprints of weights."""
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from whichlora.families._qwen.engine import Call, FastEngine
+from whichlora.families._qwen.calls import Call
+from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.files import shape_of
 from whichlora.families._qwen.rehearsal import example_job, open_rehearsal
 from whichlora.families._qwen.true_size import TEXT_TOKENS
@@ -61,6 +62,29 @@ class Bench:
             self.sync()
             spent.append(time.perf_counter() - started)
         return sorted(spent)[len(spent) // 2]
+
+    def sustained(self, work, least_s: float = 0.12) -> float:
+        """Seconds of one small piece of work, repeated for at least `least_s` at a stretch.
+
+        As in a long forward: a card that is busy clocks lower than one that was idle.
+        """
+        once = self.timed(work)
+        count = 2 if self.toy else max(3, round(least_s / max(once, 1e-6)))
+        return self.timed(lambda: [work() for _ in range(count)]) / count
+
+    def alternating(self, rounds: int, **works) -> dict[str, float]:
+        """Median seconds of several pieces of work that take turns, so that all meet the card in the same state."""
+        for work in works.values():
+            work()
+        spent: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(rounds):
+            for name, work in works.items():
+                self.sync()
+                started = time.perf_counter()
+                work()
+                self.sync()
+                spent[name].append(time.perf_counter() - started)
+        return {name: sorted(each)[len(each) // 2] for name, each in spent.items()}
 
     def peak_gib(self) -> float:
         return torch.cuda.max_memory_allocated() / GIB if self.device == "cuda" else 0.0

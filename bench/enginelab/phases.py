@@ -12,8 +12,10 @@ import torch.nn.functional as functional
 
 from enginelab.attempts import attempts
 from enginelab.common import GIB, LINEARS, RANK, Bench, checksum, error, reference
+from enginelab.kernelcheck import kernel_check
 from whichlora.families._qwen import engine as engine_module
-from whichlora.families._qwen.engine import FastEngine, PlainEngine
+from whichlora.families._qwen.calls import PlainEngine
+from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.shortcuts import Shortcuts
 from whichlora.families._qwen.streaming import StreamedStore
@@ -30,25 +32,24 @@ def floor(bench: Bench) -> None:
 
     def product(rows: int, columns: int, inner: int) -> float:
         a, b = (torch.randn(shape, device=device, dtype=dtype) for shape in ((rows, inner), (columns, inner)))
-        return bench.timed(lambda: [functional.linear(a, b) for _ in range(20)]) / 20
+        return bench.sustained(lambda: functional.linear(a, b))
 
-    limit = product(n, n, n)
-    bench.log(matmul_tflops=2 * n**3 / limit / 1e12)
-    linear = 0.0
-    for rows in (tokens, text):
-        shapes = ((3 * width, width), (width, width), (4 * width, width), (width, 4 * width))
-        linear += sum(product(rows, columns, inner) for columns, inner in shapes)
+    product(n, n, n)
+    bench.log(matmul_tflops=2 * n**3 / product(n, n, n) / 1e12)
+    shapes = ((3 * width, width), (width, width), (4 * width, width), (width, 4 * width))
+    linear = sum(product(rows, *shape) for rows in (tokens, text) for shape in shapes)
     q = torch.randn(1, heads, tokens + text, width // heads, device=device, dtype=dtype)
 
     def attend() -> None:
-        for _ in range(5):
-            functional.scaled_dot_product_attention(q, q, q)
+        functional.scaled_dot_product_attention(q, q, q)
 
-    flash = bench.timed(attend) / 5
+    default = bench.sustained(attend)
     with engine_module.sdpa_choice(torch.device(device)):
-        chosen = bench.timed(attend) / 5
-    bench.log(floor_linear_s=blocks * linear, floor_attention_flash_s=blocks * flash,
-              floor_attention_chosen_s=blocks * chosen, floor_forward_s=blocks * (linear + min(flash, chosen)))
+        chosen = bench.sustained(attend)
+    bench.log(floor_linear_s=blocks * linear, floor_attention_default_s=blocks * default,
+              floor_attention_chosen_s=blocks * chosen, floor_forward_s=blocks * (linear + min(default, chosen)))
+    if device == "cuda":
+        _fp8_floor(bench, tokens, shapes, blocks * min(default, chosen))
     if device == "cuda":
         big = torch.empty(2 << 30, dtype=torch.uint8, device=device)
         host = torch.empty(1 << 30, dtype=torch.uint8, pin_memory=True)
@@ -62,72 +63,105 @@ def floor(bench: Bench) -> None:
         bench.log(fused_gelu_error=float((fused - exact).norm() / exact.norm()))
 
 
-def _baselines(bench: Bench, session) -> list[torch.Tensor]:
-    """Plain diffusers, without and with an unfused LoRA, eager and compiled; one step's answers without."""
-    from peft import LoraConfig
-
-    model = session._parts.transformer
-    plain, calls = PlainEngine(model), bench.calls(model)
-    bench.begin(plain)
-    bench.log(plain_pair_no_lora_s=bench.timed(lambda: bench.step(plain, calls)))
-    before = bench.step(plain, calls)
-    model.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights=False, target_modules=list(LINEARS)),
-                      adapter_name="a")
-    bench.log(plain_pair_lora_s=bench.timed(lambda: bench.step(plain, calls)), plain_peak_gib=bench.peak_gib())
-    _plain_image(bench, session)
-    if bench.device == "cuda":
-        started = time.perf_counter()
-        model.compile_repeated_blocks(fullgraph=True)
-        bench.step(plain, calls)
-        bench.log(plain_compile_s=time.perf_counter() - started)
-        bench.log(compiled_pair_lora_s=bench.timed(lambda: bench.step(plain, calls)))
-    return before
+def _fp8_floor(bench: Bench, tokens: int, shapes, attention_s: float) -> None:
+    """Products in 8 bits with a scale a row, at the image stream's shapes; the second MLP matrix stays in bf16."""
+    blocks, seconds = 60, {}
+    for columns, inner in shapes:
+        a = torch.randn(tokens, inner, device=bench.device).to(torch.float8_e4m3fn)
+        b = torch.randn(columns, inner, device=bench.device).to(torch.float8_e4m3fn)
+        sa = torch.ones(tokens, 1, device=bench.device)
+        sb = torch.ones(1, columns, device=bench.device)
+        work = lambda a=a, b=b, sa=sa, sb=sb: torch._scaled_mm(  # noqa: E731
+            a, b.t(), scale_a=sa, scale_b=sb, out_dtype=torch.bfloat16, use_fast_accum=True)
+        seconds[columns, inner] = bench.sustained(work)
+    wide = torch.randn(tokens, shapes[3][1], device=bench.device, dtype=torch.bfloat16)
+    last = torch.randn(shapes[3], device=bench.device, dtype=torch.bfloat16)
+    bf16 = bench.sustained(lambda: functional.linear(wide, last))
+    rows = {f"{columns}x{inner}": 2 * tokens * columns * inner / each / 1e12
+            for (columns, inner), each in seconds.items()}
+    kept = sum(each for shape, each in seconds.items() if shape != shapes[3]) + bf16
+    bench.log(fp8_product_tflops=rows, fp8_floor_forward_s=blocks * kept + attention_s,
+              fp8_floor_all_layers_forward_s=blocks * sum(seconds.values()) + attention_s)
 
 
 def exact(bench: Bench) -> None:
-    """Plain diffusers with an unfused LoRA, the same compiled, and our resident forward, in one process."""
-    session = bench.session()
-    before = _baselines(bench, session)
-    session._parts.forget_transformer()
-    torch._dynamo.reset()
-    bench.fresh()
-    model = session._parts.transformer
-    calls = bench.calls(model)
+    """Plain diffusers with an unfused LoRA, the same compiled, and our resident forward, taking turns."""
+    from peft import LoraConfig
+
+    theirs, ours = bench.session(), bench.session()
+    stock, model = theirs._parts.transformer, ours._parts.transformer
+    plain, calls = PlainEngine(stock), bench.calls(stock)
     store = ResidentStore(model, torch.device(bench.device), fuse=True)
-    fast = FastEngine(model, store, compiled=False)
-    bench.begin(fast)
-    wanted = reference(bench, model, store, calls)
-    bench.log(error_plain_bf16=error(before, wanted), error_fast_eager=error(bench.step(fast, calls), wanted))
-    bench.log(fast_eager_pair_s=bench.timed(lambda: bench.step(fast, calls)))
+    fast = FastEngine(model, store, compiled=bench.device == "cuda")
+    for engine in (plain, fast):
+        bench.begin(engine)
+    _errors(bench, plain, fast, store, model, calls)
+    rounds = 2 if bench.toy else 5
+    seconds = bench.alternating(rounds, plain=lambda: bench.step(plain, calls), ours=lambda: bench.step(fast, calls))
+    bench.log(plain_pair_no_lora_s=seconds["plain"])
+    stock.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights=False, target_modules=list(LINEARS)),
+                      adapter_name="a")
     single = bench.calls(model, guidance=False)
+    seconds = bench.alternating(rounds, plain=lambda: bench.step(plain, calls), ours=lambda: bench.step(fast, calls),
+                                single=lambda: bench.step(fast, single))
+    bench.log(plain_pair_lora_s=seconds["plain"], fast_pair_s=seconds["ours"], fast_single_s=seconds["single"])
+    _images(bench, theirs, ours, store, fast)
     if bench.device == "cuda":
         started = time.perf_counter()
-        fast = FastEngine(model, store, compiled=True)
-        bench.begin(fast)
-        bench.step(fast, calls)
-        bench.sync()
-        bench.log(fast_compile_s=time.perf_counter() - started, fast_notes=fast.notes)
-        bench.log(error_fast_compiled=error(bench.step(fast, calls), wanted))
-    bench.fresh()
-    bench.log(fast_pair_s=bench.timed(lambda: bench.step(fast, calls)),
-              fast_single_s=bench.timed(lambda: bench.step(fast, single)), fast_peak_gib=bench.peak_gib())
+        stock.compile_repeated_blocks(fullgraph=True)
+        bench.step(plain, calls)
+        bench.log(plain_compile_s=time.perf_counter() - started)
+        seconds = bench.alternating(rounds, plain=lambda: bench.step(plain, calls),
+                                    ours=lambda: bench.step(fast, calls))
+        bench.log(compiled_pair_lora_s=seconds["plain"], fast_pair_beside_compiled_s=seconds["ours"])
+    bench.log(forward=fast.facts()["forward"], fast_notes=fast.notes)
     started = time.perf_counter()
     bench.begin(fast)
     bench.sync()
     bench.log(modulations_s=time.perf_counter() - started)
-    _our_image(bench, session, store, fast)
+    theirs._parts.forget_transformer()
+    _switching(bench, ours, store)
 
 
-def _our_image(bench: Bench, session, store, fast) -> None:
-    """Steps and everything around them through the session, and switching."""
+def _errors(bench: Bench, plain, fast, store, model, calls) -> None:
+    """Each forward's error against fp32 from the same weights, and how long our first step takes."""
+    wanted = reference(bench, model, store, calls)
+    bench.log(error_plain_bf16=error(bench.step(plain, calls), wanted))
+    started = time.perf_counter()
+    found = bench.step(fast, calls)
+    bench.sync()
+    bench.log(fast_first_step_s=time.perf_counter() - started, error_fast=error(found, wanted))
+
+
+def _images(bench: Bench, theirs, ours, store, fast) -> None:
+    """Whole pictures of 40 steps: the stock pipeline's own call with its LoRA active, and ours."""
     from whichlora.families._qwen.opening import Machine
+    from whichlora.families._qwen.true_size import sampler_of
 
-    session._machine = Machine(store, fast)
-    job, steps = bench.job(session), (2, 6)
-    seconds = [_finished(bench, session, job, count) for count in steps]
-    step = (seconds[1] - seconds[0]) / 4
-    bench.log(our_step_s=step, our_around_s=seconds[0] - 2 * step, our_image_40_s=seconds[0] + 38 * step)
-    _switching(bench, session, store)
+    ours._machine = Machine(store, fast)
+    job, steps = bench.job(ours), 12 if bench.toy else 40
+    sampler = sampler_of(toy=bench.toy, steps=steps)
+    call = _stock_call(bench, theirs)
+    with torch.inference_mode():
+        call(2)
+    ours.decode(ours.denoise_together([job], sampler_of(toy=bench.toy, steps=2))[0])
+    bench.fresh()
+
+    def stock_picture() -> None:
+        with torch.inference_mode():
+            call(steps)
+
+    spent: dict[str, list[float]] = {"plain": [], "ours": []}
+    for name in ("ours", "plain", "ours"):
+        bench.sync()
+        started = time.perf_counter()
+        if name == "plain":
+            stock_picture()
+        else:
+            ours.decode(ours.denoise_together([job], sampler)[0])
+        bench.sync()
+        spent[name].append(time.perf_counter() - started)
+    bench.log(plain_image_40_s=spent["plain"][0], our_image_40_s=sum(spent["ours"]) / 2, our_images_40_s=spent["ours"])
 
 
 def _finished(bench: Bench, session, job, steps: int) -> float:
@@ -137,8 +171,8 @@ def _finished(bench: Bench, session, job, steps: int) -> float:
     return bench.timed(lambda: session.decode(session.denoise_together([job], sampler)[0]), 2)
 
 
-def _plain_image(bench: Bench, session) -> None:
-    """The stock pipeline's own call with the LoRA active and embeddings given: seconds of 40 steps."""
+def _stock_call(bench: Bench, session):
+    """The stock pipeline's own call with embeddings given, as a function of the number of steps."""
     import diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus as stock
     from diffusers import FlowMatchEulerDiscreteScheduler
     from PIL import Image
@@ -162,10 +196,7 @@ def _plain_image(bench: Bench, session) -> None:
              negative_prompt_embeds=embeds[1], negative_prompt_embeds_mask=masks[1], true_cfg_scale=4.0,
              num_inference_steps=steps, height=side, width=side, generator=torch.Generator().manual_seed(1))
 
-    with torch.inference_mode():
-        seconds = [bench.timed(lambda steps=steps: call(steps), 1) for steps in (2, 5)]
-    step = (seconds[1] - seconds[0]) / 3
-    bench.log(plain_step_s=step, plain_around_s=seconds[0] - 2 * step, plain_image_40_s=seconds[0] + 38 * step)
+    return call
 
 
 def _switching(bench: Bench, session, store) -> None:
@@ -174,19 +205,21 @@ def _switching(bench: Bench, session, store) -> None:
     marks = {"base": checksum(store)}
     cold = _switch(bench, session, bench.row(a))
     marks["a"] = checksum(store)
-    session.prefetch(bench.row(b))
-    for future in list(session._switcher._ahead._held.values()):
-        future.result()
+    _read_ahead(session, bench.row(b))
     ahead = _switch(bench, session, bench.row(b))
     back = _switch(bench, session, bench.row())
     same_base = checksum(store) == marks["base"]
-    session.prefetch(bench.row(a))
-    for future in list(session._switcher._ahead._held.values()):
-        future.result()
+    _read_ahead(session, bench.row(a))
     again = _switch(bench, session, bench.row(a))
     bench.log(switch_cold_s=cold, switch_ahead_small_s=ahead, switch_back_s=back, switch_ahead_s=again,
               base_restored=same_base, candidate_repeats=checksum(store) == marks["a"],
               candidate_differs=marks["a"] != marks["base"])
+
+
+def _read_ahead(session, row) -> None:
+    session.prefetch(row)
+    for future in list(session._switcher._ahead._held.values()):
+        future.result()
 
 
 def _switch(bench: Bench, session, row) -> float:
@@ -253,6 +286,9 @@ def streamed(bench: Bench) -> None:
             label = f"stream_{row.name}_{name}"
             bench.log(**{f"{label}_s": seconds, f"{label}_ratio": seconds / bench.found[f"resident_{name}_s"],
                          f"{label}_same_bits": same})
+    session.switch(bench.row())
+    _read_ahead(session, bench.row(a))
+    bench.log(stream_switch_ahead_s=_switch(bench, session, bench.row(a)))
     started = time.perf_counter()
     bench.begin(streaming)
     bench.sync()
@@ -292,12 +328,14 @@ def offload(bench: Bench) -> None:
         bench.log(offload_pair_s=bench.timed(lambda: engine.forward(calls, 10), 2), offload_peak_gib=bench.peak_gib())
 
 
-def quantised(bench: Bench) -> None:
-    """fp8 and nf4 after merging in bf16, and the near-lossless speed-ups on a stated schedule."""
-    for kind in ("fp8", "nf4"):
-        _quantised(bench, kind)
-        bench.cap(None)
-        bench.fresh()
+def fp8(bench: Bench) -> None:
+    """fp8 after merging in bf16, under a cap of 24 GiB, and the near-lossless speed-ups on stated schedules."""
+    _quantised(bench, "fp8")
+
+
+def nf4(bench: Bench) -> None:
+    """nf4 after merging in bf16, under a cap of 24 GiB."""
+    _quantised(bench, "nf4")
 
 
 def _quantised(bench: Bench, kind: str) -> None:
@@ -366,5 +404,5 @@ def _near_lossless(bench: Bench, session, store, model) -> None:
         bench.log(**{f"fp8 + {name}: image_s": bench.timed(work, 1)})
 
 
-PHASES = {"floor": floor, "exact": exact, "streamed": streamed, "offload": offload, "quantised": quantised,
-          "attempts": attempts}
+PHASES = {"kernels": kernel_check, "floor": floor, "exact": exact, "streamed": streamed, "offload": offload,
+          "fp8": fp8, "nf4": nf4, "attempts": attempts}

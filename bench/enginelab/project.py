@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -81,19 +82,25 @@ def cells_done(folder: Path) -> int:
 
 
 def project(bench: Bench) -> None:
-    """The whole chain twice."""
+    """The whole chain twice; on a GPU with room for both at once (its figures are then no timings)."""
     base = base_folder(bench)
-    caps = {"resident": {}, "capped": {"WHICHLORA_VRAM_GIB": "24"} if bench.device == "cuda" else
-            {"WHICHLORA_HOLD": "streamed"}}
-    for name, variables in caps.items():
-        if name == "resident" and bench.device != "cuda":
-            variables = {"WHICHLORA_ENGINE": "fast"}
-        folder = make_project(bench, name, base)
-        environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))}
-        command = [sys.executable, "-m", "whichlora.cli.main"]
-        run = [*command, "run", str(folder), "--device", bench.device, "--full"]
-        log = (bench.folder / f"{name}.log").open("w", encoding="utf-8")
+    on_gpu = bench.device == "cuda"
+    ways = {"resident": {} if on_gpu else {"WHICHLORA_ENGINE": "fast"},
+            "capped": {"WHICHLORA_VRAM_GIB": "24"} if on_gpu else {"WHICHLORA_HOLD": "streamed"}}
+    folders = {name: make_project(bench, name, base) for name in ways}
+    with ThreadPoolExecutor(max_workers=len(ways) if on_gpu else 1) as pool:
+        for done in [pool.submit(_chain, bench, name, folders[name], variables) for name, variables in ways.items()]:
+            done.result()
+
+
+def _chain(bench: Bench, name: str, folder: Path, variables: dict[str, str]) -> None:
+    """Run, kill, run again, report."""
+    environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))}
+    command = [sys.executable, "-m", "whichlora.cli.main"]
+    run = [*command, "run", str(folder), "--device", bench.device, "--full"]
+    path = bench.folder / f"{name}.log"
+    with path.open("w", encoding="utf-8") as log:
         started = time.perf_counter()
         first = subprocess.Popen(run, env=environment, stdout=log, stderr=log, start_new_session=True)
         while cells_done(folder) < KILL_AFTER and first.poll() is None and time.perf_counter() - started < 400:
@@ -104,16 +111,15 @@ def project(bench: Bench) -> None:
         first.wait()
         killed = time.perf_counter() - started
         second = subprocess.run(run, env=environment, stdout=log, stderr=log, check=False, timeout=500)
-        report = subprocess.run([*command, "report", str(folder), "--json"], env=environment, capture_output=True,
-                                check=False, timeout=300, encoding="utf-8")
-        log.close()
-        answer = json.loads(report.stdout) if report.stdout.strip().startswith("{") else {}
-        bench.log(**{
-            f"project {name}: done when killed": before, f"project {name}: seconds until killed": killed,
-            f"project {name}: seconds in all": time.perf_counter() - started,
-            f"project {name}: exit statuses": [second.returncode, report.returncode],
-            f"project {name}: cells": answer.get("cells"), f"project {name}: report": answer.get("report"),
-            f"project {name}: rows": [(row["name"], row["seconds_per_image"], row["peak_memory_gib"])
-                                      for row in answer.get("candidates", [])],
-            f"project {name}: end of the log": (bench.folder / f"{name}.log").read_text(encoding="utf-8")[-600:],
-        })
+        report = subprocess.run([*command, "report", str(folder), "--json"], env=environment, stdout=subprocess.PIPE,
+                                stderr=log, check=False, timeout=300, encoding="utf-8")
+    answer = json.loads(report.stdout) if report.stdout.strip().startswith("{") else {}
+    bench.log(**{
+        f"project {name}: done when killed": before, f"project {name}: seconds until killed": killed,
+        f"project {name}: seconds in all": time.perf_counter() - started,
+        f"project {name}: exit statuses": [second.returncode, report.returncode],
+        f"project {name}: cells": answer.get("cells"), f"project {name}: report": answer.get("report"),
+        f"project {name}: rows": [(row["name"], row["seconds_per_image"], row["peak_memory_gib"])
+                                  for row in answer.get("candidates", [])],
+        f"project {name}: end of the log": path.read_text(encoding="utf-8")[-900:],
+    })

@@ -15,7 +15,8 @@ from families.test_qwen_engine import answers, calls, model, relative
 from whichlora import registry
 from whichlora.errors import MachineError, RefusedError, UserError
 from whichlora.families._qwen import attention8, linear, profiles, shortcuts
-from whichlora.families._qwen.engine import FastEngine, PlainEngine
+from whichlora.families._qwen.calls import PlainEngine
+from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.places import find_places, weight_bytes
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.shortcuts import Shortcuts

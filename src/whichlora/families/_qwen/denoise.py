@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from whichlora.families._qwen.engine import Call
+    from whichlora.families._qwen.calls import Call
 
 MAX_REFERENCES = 3
 """Pictures that Qwen-Image-Edit-2509 was trained on."""
@@ -185,7 +185,7 @@ class _Inputs:
 
     def calls(self, noisy: Tensor, guiding: bool) -> list[Call]:
         """The forwards of a step: with the instruction, and without where there is guidance."""
-        from whichlora.families._qwen.engine import Call
+        from whichlora.families._qwen.calls import Call
 
         found = [Call((self._number, "with"), noisy, self._references, self._embeds, self._shapes)]
         if guiding and self.against is not None:

@@ -1,4 +1,4 @@
-"""Forwards of the transformer for the denoising loop: diffusers' own (plain), or the fast one over a store.
+"""The fast forward of the transformer for the denoising loop, over a store of weights.
 
 A step asks for several forwards at once (with and without the instruction, of one picture or several); the fast
 engine runs all of them in one visit of the blocks, so that a block which passes through the device is used for all.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as functional
 
+from whichlora.families._qwen import fused, kernels
 from whichlora.families._qwen.fast import BlockWeights, Extra, Kept, block_forward, rotation
 from whichlora.families._qwen.shortcuts import NONE, Shortcuts
 
@@ -23,61 +24,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from whichlora.families._qwen.calls import Call
     from whichlora.families._qwen.linear import Dense
     from whichlora.families._qwen.weights import Store
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One forward that a step asks for."""
-
-    key: object
-    """The same at every step for the same picture and instruction."""
-    latents: Tensor
-    """Noisy tokens: 1 × tokens × channels."""
-    references: tuple[Tensor, ...]
-    """Tokens of the reference pictures, constant over the steps."""
-    text: Tensor
-    """The encoded instruction: 1 × tokens × width, constant over the steps."""
-    shapes: list[list[tuple[int, int, int]]]
-    """(frames, height, width) in tokens of the output and of every reference, as diffusers takes them."""
-
-
-class PlainEngine:
-    """Diffusers' own forward, one call after another: any device, any kind of weights."""
-
-    name = "plain"
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._levels: Tensor | None = None
-        self.notes: list[str] = []
-
-    def begin(self, levels: Tensor) -> None:
-        """Prepare for a schedule of noise levels (sigma, 0 to 1), in the working format."""
-        self._levels = levels
-
-    def invalidate(self) -> None:
-        """Weights changed; nothing is kept that depends on them."""
-
-    def forward(self, calls: Sequence[Call], step: int) -> list[Tensor]:
-        """Velocities of the noisy tokens, for each call."""
-        if self._levels is None:
-            raise RuntimeError("begin() was not called")
-        level = self._levels[step].expand(1)
-        found: list[Tensor] = []
-        for call in calls:
-            tokens = torch.cat([call.latents, *call.references], dim=1)
-            velocity = self._model(
-                hidden_states=tokens, timestep=level, encoder_hidden_states=call.text,
-                encoder_hidden_states_mask=None, img_shapes=call.shapes, guidance=None, return_dict=False,
-            )[0]
-            found.append(velocity[:, : call.latents.shape[1]])
-        return found
-
-    def facts(self) -> dict[str, Any]:
-        """What a report may say of it."""
-        return {"engine": self.name}
 
 
 @dataclass(eq=False)
@@ -108,7 +57,7 @@ class _Running:
 
 
 class FastEngine:
-    """See the module. Compiled on CUDA; eager, with a note, where compiling fails."""
+    """See the module. On CUDA by own kernels; compiled, with a note, where they fail, and eager where that fails."""
 
     name = "fast"
 
@@ -138,6 +87,8 @@ class FastEngine:
         def run_block(img: Tensor, txt: Tensor, *rest: Any) -> Any:
             return block_forward(img, txt, *rest, attend=attend)
 
+        head = model.config.attention_head_dim
+        self._kernels = compiled is True and kernels.usable(store.device, model.dtype, head)
         self._eager = run_block
         self._run: Callable[..., Any] = self._eager
         self._compiled = bool(compiled)
@@ -221,9 +172,7 @@ class FastEngine:
             if cached and index == cached[0]:
                 for each in running:
                     each.before = each.img, each.txt
-            modulation = self._modulation(index, step)
-            for each in running:
-                self._advance(each, index, weights, modulation)
+            self._advance(running, index, weights, self._modulation(index, step))
             if cached and index == cached[-1]:
                 for each in running:
                     self._note_residual(each)
@@ -253,17 +202,52 @@ class FastEngine:
             raise RuntimeError("begin() was not called")
         return self._levels
 
-    def _advance(self, each: _Running, index: int, weights: BlockWeights, modulation: tuple[Tensor, Tensor]) -> None:
+    def _advance(
+        self, running: Sequence[_Running], index: int, weights: BlockWeights, modulation: tuple[Tensor, Tensor]
+    ) -> None:
+        """Take every forward through one block: by the kernels where they serve, else each by itself."""
+        extras = [self._extra(each, index) for each in running]
+        found = self._by_kernels(running, extras, weights, modulation)
+        if found is None:
+            found = [self._block(each.img, each.txt, modulation, each.tables, weights, extra)
+                     for each, extra in zip(running, extras, strict=True)]
+        for each, (img, txt, captured) in zip(running, found, strict=True):
+            each.img, each.txt = img, txt
+            if captured is not None:
+                each.constant.kept[index] = captured
+
+    def _extra(self, each: _Running, index: int) -> Extra:
         reuse = each.capture == 0 and bool(each.constant.kept)
-        extra = Extra(self._heads, each.capture, each.constant.kept[index] if reuse else None)
-        img, txt, captured = self._block(each.img, each.txt, modulation, each.tables, weights, extra)
-        each.img, each.txt = img, txt
-        if captured is not None:
-            each.constant.kept[index] = captured
+        noisy = each.call.latents.shape[1]
+        only = noisy if index == self._store.blocks - 1 else 0
+        return Extra(self._heads, each.capture, each.constant.kept[index] if reuse else None, noisy, only)
+
+    def _by_kernels(
+        self, running: Sequence[_Running], extras: Sequence[Extra], weights: BlockWeights,
+        modulation: tuple[Tensor, Tensor],
+    ) -> Any:
+        """One block for all forwards at once; None where the kernels do not serve, and never again once they failed."""
+        if not self._kernels or not fused.suits(weights):
+            return None
+        if any(each.img.shape[1] < self._least_tokens for each in running):
+            return None
+        streams = [fused.Stream(each.img, each.txt, each.tables[:2], extra)
+                   for each, extra in zip(running, extras, strict=True)]
+        try:
+            return fused.fused_block(streams, modulation, weights, self._attend)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            self._kernels = False
+            self.notes.append(f"The kernels failed ({_reason(error)}), so blocks are compiled instead: the same "
+                              "formulas, slower.")
+            return None
 
     def _block(self, img: Tensor, txt: Tensor, *rest: Any) -> Any:
-        """One block; when compiling fails, eager from now on."""
-        if not self._compiled or img.shape[1] < self._least_tokens:
+        """One block for one forward; when compiling fails, eager from now on."""
+        if img.shape[1] < self._least_tokens:
+            return self._eager(img, txt, *rest)
+        if not self._compiled:
             return self._eager(img, txt, *rest)
         # Instructions differ in length: told so, the compiler makes one program for all of them.
         torch._dynamo.maybe_mark_dynamic(txt, 1)
@@ -273,9 +257,8 @@ class FastEngine:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            self.notes.append(f"Compiling failed ({type(error).__name__}: {reason}), so blocks run uncompiled: the "
-                              "same arithmetic, slower.")
+            self.notes.append(f"Compiling failed ({_reason(error)}), so blocks run uncompiled: the same arithmetic, "
+                              "slower.")
             self._compiled = False
             return self._eager(img, txt, *rest)
 
@@ -301,10 +284,15 @@ class FastEngine:
 
     def facts(self) -> dict[str, Any]:
         """What a report may say of it."""
-        found: dict[str, Any] = {"engine": self.name, "compiled": self._compiled, **self._store.facts()}
+        way = "kernels" if self._kernels else "compiled" if self._compiled else "eager"
+        found: dict[str, Any] = {"engine": self.name, "forward": way, "compiled": self._compiled, **self._store.facts()}
         if self._shortcuts != NONE:
             found["shortcuts"] = self._shortcuts.text()
         return found
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _has_residual(each: _Running) -> bool:

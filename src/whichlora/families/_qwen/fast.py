@@ -59,6 +59,10 @@ class Extra(NamedTuple):
     """How many image tokens at the end are references whose keys and values are to be returned."""
     kept: Kept | None = None
     """Keys and values of reference tokens that are not among the image tokens (near-lossless reuse)."""
+    noisy: int = 0
+    """How many image tokens at the beginning are the picture that is made; the others are references."""
+    only: int = 0
+    """In the last block: how many image tokens are wanted of the result; all when 0, and the text stream with them."""
 
 
 def rotation(
@@ -122,7 +126,7 @@ def joint_attention(
     """
     text_tokens = txt.shape[1]
     text_table, image_table = tables
-    heads, capture, kept = extra
+    heads, capture, kept = extra.heads, extra.capture, extra.kept
     parts: list[list[Tensor]] = []
     for x, qkv, norm_q, norm_k, turn in (
         (txt, weights.txt_qkv, weights.norm_added_q, weights.norm_added_k, text_table),
@@ -135,6 +139,8 @@ def joint_attention(
     captured = Kept(key[:, -capture:], value[:, -capture:]) if capture else None
     if kept is not None:
         key, value = torch.cat([key, kept.key], dim=1), torch.cat([value, kept.value], dim=1)
+    if extra.only:
+        query = query[:, : text_tokens + extra.only]
     out = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)).transpose(1, 2).flatten(2)
     return out[:, text_tokens:], out[:, :text_tokens], captured
 
@@ -160,12 +166,20 @@ def block_forward(
     img_in, img_gate = modulated(img, img_mod1, reference)
     txt_in, txt_gate = modulated(txt, txt_mod1, None)
     img_out, txt_out, captured = joint_attention(img_in, txt_in, weights, (text_table, image_table), extra, attend)
+    if extra.only:  # nothing reads what the last block would make of references and text
+        img, img_gate = img[:, : extra.only], img_gate[:, : extra.only]
+        reference = None if reference is None else reference[: extra.only]
     img = img + img_gate * linear(img_out, weights.img_out)
-    txt = txt + txt_gate * linear(txt_out, weights.txt_out)
     img_in, img_gate = modulated(img, img_mod2, reference)
     img = img + img_gate * linear(linear_gelu(img_in, weights.img_up), weights.img_down)
+    if extra.only:
+        return _within_range(img), txt, captured
+    txt = txt + txt_gate * linear(txt_out, weights.txt_out)
     txt_in, txt_gate = modulated(txt, txt_mod2, None)
     txt = txt + txt_gate * linear(linear_gelu(txt_in, weights.txt_up), weights.txt_down)
-    if img.dtype == torch.float16:  # as diffusers does, against overflow
-        img, txt = img.clip(-65504, 65504), txt.clip(-65504, 65504)
-    return img, txt, captured
+    return _within_range(img), _within_range(txt), captured
+
+
+def _within_range(x: Tensor) -> Tensor:
+    """In fp16, no further than its largest number: as diffusers does, against overflow."""
+    return x.clip(-65504, 65504) if x.dtype == torch.float16 else x

@@ -84,7 +84,7 @@ class HostStore:
             drawn = torch.empty(weight.shape, dtype=self._dtype, device=self.device)
             self._fill(name, drawn)
             return drawn
-        return weight.to(self.device)
+        return weight.to(self.device, non_blocking=True)  # the copy in host memory is never written to
 
     def working(self, name: str) -> Tensor:
         place = block_of(name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from whichlora.errors import MachineError
-from whichlora.families._qwen.engine import FastEngine, PlainEngine
+from whichlora.families._qwen.calls import PlainEngine
+from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.files import shape_of
 from whichlora.families._qwen.profiles import RESERVE_BYTES, Settings, holding, too_small, transformer_bytes
 from whichlora.families._qwen.quantised import QuantisedStore
@@ -99,16 +100,14 @@ def step_down(parts: Parts, settings: Settings, machine: Machine, reason: str) -
         raise too_small(settings.profile if settings.profile != "exact" else name, reason)
     if name == "bf16-streamed" and facts["resident_blocks"] == 0:
         raise too_small(name, reason)
-    blocks = facts["resident_blocks"]
-    if name == "bf16":
-        budget = None
-        sentence = "The card's memory ran out with everything on it; blocks are streamed from now on (the same bits)."
-    else:
+    if name == "bf16-streamed":
+        blocks = facts["resident_blocks"]
         keep = max(0, blocks - max(4, blocks // 4))
-        per_block = facts["streamed_bytes"] // max(1, facts["streamed_blocks"])
-        budget = (keep + 2) * per_block
-        sentence = f"The card's memory ran out; {keep} instead of {blocks} blocks stay on it (the same bits)."
-    settings = replace(settings, hold="streamed", budget_bytes=budget)
+        machine.store.hold(keep)
+        return machine, settings, (f"The card's memory ran out; {keep} instead of {blocks} blocks stay on it (the same "
+                                   "bits).")
+    sentence = "The card's memory ran out with everything on it; blocks are streamed from now on (the same bits)."
+    settings = replace(settings, hold="streamed", budget_bytes=None)
     # Every reference to the weights must go before they are loaded again, or both would be on the device.
     machine.store = machine.engine = None
     parts.forget_transformer()

@@ -1,7 +1,7 @@
 """A change of one weight, and the one function that adds changes to pristine values: in fp32, rounded once.
 
 The same function serves a weight that stays on the device and one that passes through a buffer, in the same pieces,
-so both hold the same bits.
+so both hold the same bits. On CUDA one kernel does it in a single pass (`merge_kernel.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from whichlora.families._qwen import merge_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +75,15 @@ class Tally:
         finite = torch.isfinite(wanted).all().float()
         self.finite[name] = torch.minimum(self.finite[name], finite) if name in self.finite else finite
 
+    def add_sums(self, name: str, patch: Patch, sums: Tensor) -> None:
+        """Count a whole parameter from what `merge_kernel.merge` summed."""
+        weight, change, lost, unbounded = sums.float().unbind()
+        for place, each in enumerate(patch):
+            size = change if len(patch) == 1 else merge_kernel.change_size(each).float()
+            _accumulate(self.changes, (name, place), torch.stack([size, weight]))
+        _accumulate(self.rounding, name, torch.stack([change, lost]))
+        self.finite[name] = (unbounded == 0).float()
+
     def add_rounding(self, name: str, wanted: Tensor, got: Tensor) -> None:
         """Note how far a working change is from the wanted one."""
         _accumulate(self.rounding, name, torch.stack([wanted.square().sum(), (got - wanted).square().sum()]))
@@ -92,6 +103,11 @@ def merge(base: Tensor, patch: Patch, out: Tensor | None = None, count: tuple[Ta
         count: Where to count the changes, and the parameter's name; None not to.
     """
     out = torch.empty_like(base) if out is None else out
+    if merge_kernel.usable(base, patch):
+        sums = merge_kernel.merge(base, patch, out, count=count is not None)
+        if count is not None and sums is not None:
+            count[0].add_sums(count[1], patch, sums)
+        return out
     rows = base.shape[0]
     for start in range(0, rows, ROWS):
         stop = min(start + ROWS, rows)

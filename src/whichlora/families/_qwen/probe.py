@@ -26,7 +26,7 @@ def fixed_forward(parts: Any, engine: Any, copies: int = 1) -> Tensor:
     """
     import torch
 
-    from whichlora.families._qwen.engine import Call
+    from whichlora.families._qwen.calls import Call
 
     config = parts.transformer.config
     generator = torch.Generator("cpu").manual_seed(20509)

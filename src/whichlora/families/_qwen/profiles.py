@@ -29,7 +29,7 @@ QUANTISED = ("fp8", "nf4")
 """Profiles whose pictures differ from the bf16 model's."""
 EXACT = ("auto", "bf16", "bf16-streamed")
 """Ways to ask for the bf16 model's pictures."""
-RESERVE_BYTES = 5 * GIB
+RESERVE_BYTES = 15 * GIB // 2
 """Device memory left for activations, modulations and the VAE at 1024² with up to three references: blocks and buffers
 take what is left."""
 ENCODER_BYTES = 17 * GIB

@@ -35,10 +35,11 @@ def draw(name: str, out: Tensor) -> None:
 def _uniform(name: str, out: Tensor, bound: float) -> None:
     generator = torch.Generator(out.device if out.is_cuda else "cpu").manual_seed(zlib.crc32(name.encode()))
     with torch.no_grad():
-        if out.is_cuda or out.numel() < 1 << 22 or not torch.cuda.is_available():
+        if out.is_cuda or not torch.cuda.is_available():
             out.uniform_(-bound, bound, generator=generator)
             return
-        # Host memory is filled through the GPU: drawing billions of numbers on a processor takes minutes.
+        # Host memory is filled through the GPU: drawing billions of numbers on a processor takes minutes, and a
+        # parameter must be the same wherever it lies.
         drawn = torch.empty(out.shape, dtype=out.dtype, device="cuda")
         drawn.uniform_(-bound, bound, generator=torch.Generator("cuda").manual_seed(zlib.crc32(name.encode())))
         out.copy_(drawn)

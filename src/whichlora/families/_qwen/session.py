@@ -80,7 +80,8 @@ class QwenSession:
         """Encode a photograph at the sampler's reference area."""
         self.counts["image"] += 1
         self._prepare_vae()
-        latents = encode.encode_image(self._parts, picture, sampler.reference_area_px)
+        latents = self._within_memory(
+            lambda: encode.encode_image(self._parts, picture, sampler.reference_area_px))
         self._memory.note()
         return latents
 
@@ -143,7 +144,7 @@ class QwenSession:
     def decode(self, latents: encode.ImageLatents) -> Picture:
         """Turn latents into a picture."""
         self._prepare_vae()
-        picture = encode.decode(self._parts, latents)
+        picture = self._within_memory(lambda: encode.decode(self._parts, latents))
         self._memory.note()
         return picture
 
@@ -242,6 +243,8 @@ class QwenSession:
             try:
                 return work()
             except torch.OutOfMemoryError as error:
+                if self._machine is None:
+                    raise  # no weights of the transformer are there that could make room
                 reason = f"the device ran out of memory ({str(error).splitlines()[0][:120]})"
             # Outside the handler: the traceback would keep the failed attempt's tensors alive.
             self._step_down(reason)

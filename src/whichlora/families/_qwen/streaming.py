@@ -211,6 +211,17 @@ class StreamedStore(HostStore):
                 flat = self.buffer()
                 self._slots.append((flat, self._layout.weights(flat)))
 
+    def hold(self, resident: int) -> None:
+        """Keep only so many blocks on the device from now on; the others are streamed, with the same bits."""
+        self.begin()
+        self.resident = max(0, min(resident, self.blocks))
+        self._away = streamed_blocks(self.blocks, self.resident)
+        for index in self._away:
+            self._home.pop(index, None)
+            self._home_weights.pop(index, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def park(self, need_bytes: int) -> None:
         """Let go of every block on the device; host memory has them."""
         self.begin()
