@@ -121,6 +121,11 @@ class PlainSwitcher:
         kept: Any = self._pristine[name] if name in self._pristine else self._parameters[name]
         return kept.detach().float().cpu().numpy()
 
+    def tensors(self, module: str) -> tuple[Tensor, Tensor]:
+        """A weight as the base has it and as it works now, on the device, in the working format. Only to be read."""
+        now = self._parameters[f"{module}.weight"].detach()
+        return self._pristine.get(f"{module}.weight", now), now
+
     def working(self, module: str) -> NDArray[np.float32]:
         """A weight as it works now, in fp32."""
         return self._parameters[f"{module}.weight"].detach().float().cpu().numpy()
