@@ -219,8 +219,9 @@ def main() -> int:
             *headers(folder, 10 if options.quick else 50), *refusals(folder), *exactness(folder),
             *damage(folder, 3000 if options.quick else 100_000), *throughput(folder, 6 if options.quick else 60),
         ]
+    what = f"weight oracle, {options.weights} size" if options.weights else "static load gate on synthesised files"
     run = {
-        "what": f"weight oracle, {options.weights} size" if options.weights else "static load gate on synthesised files", "python": platform.python_version(),
+        "what": what, "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}", "numpy": np.__version__, "quick": options.quick,
         "seconds": round(time.perf_counter() - start, 1),
     }
@@ -228,7 +229,8 @@ def main() -> int:
         print(json.dumps({"figures": [asdict(figure) for figure in figures], "run": run}, indent=1))
     else:
         for figure in figures:
-            print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value:g}{f' (target {figure.target})' if figure.target else ''}")
+            target = f" (target {figure.target})" if figure.target else ""
+            print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value:g}{target}")
         print(f"{run}")
     return 0 if all(figure.ok for figure in figures) else 1
 

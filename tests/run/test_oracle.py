@@ -14,7 +14,7 @@ from whichlora.errors import RefusedError
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.streaming import StreamedStore
 from whichlora.run import oracle, oracle_torch
-from whichlora.run.oracle import Comparison, check_weights
+from whichlora.run.oracle import check_weights
 
 DTYPES = ["float32", "bfloat16", "float16"]
 MODULE = "transformer_blocks.1.attn.to_q"
@@ -64,7 +64,7 @@ class OnlyArrays:
 
 
 def both_ways(pristine, found, parts, precision):
-    there = Comparison(*oracle_torch.sums(Shows(pristine, found), "m", parts, precision)[0:5])
+    there = oracle_torch.sums(Shows(pristine, found), "m", parts, precision)()
     here = oracle.compare(pristine.float().numpy(), found.float().numpy(), parts, precision)
     assert (there.undecided, there.wrong) == (here.undecided, here.wrong)
     for name in ("wanted", "lost", "beyond"):

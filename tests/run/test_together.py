@@ -8,6 +8,7 @@ import signal
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from families import tiny
@@ -16,7 +17,7 @@ from run.test_crew import begin, cells_named, crew_run, fault_of, in_process, wa
 from whichlora import registry
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
-from whichlora.run.cellwork import IdleClock
+from whichlora.run.cellwork import CellWork, IdleClock
 from whichlora.run.pace import Patience
 from whichlora.run.pictures import photograph_reader
 from whichlora.run.runner import run_plan
@@ -85,19 +86,22 @@ def test_two_at_a_time_make_the_same_pictures_in_half_the_passes(faulty, workers
         assert all(row.seconds["total"] > row.seconds["denoise"] > 0 for row in rows)
 
 
-def test_photographs_of_different_shape_are_not_made_together(tmp_path, faulty):
+def test_the_session_has_the_last_word_on_what_fits_together(faulty):
+    """Two photographs that the plan gives one size and that are of two."""
     folder, plan, setup = faulty
     scenes.break_at(folder, together=2)
-    # The plan knows sizes of files, the session those of pictures: it has the last word.
-    other = replace(plan.sources[0], id="photo-tall", width_px=72)
-    sources = (plan.sources[0], other)
-    cases = tuple(replace(case, source=other.id) if number % 2 else case for number, case in enumerate(plan.cases))
-    mixed = replace(plan, sources=sources, cases=cases)
-    summary, _, _ = crew_run(folder / "out", mixed, setup)
-    assert summary.failed == 0
-    with Store(folder / "out") as store:
-        assert len(store.finished()) == len({cell.id for cell in plan.cells})
-    assert passes(folder)
+    other = replace(plan.sources[0], id="other")
+    first = next(case for case in plan.cases if not case.references)
+    plan = replace(plan, sources=(plan.sources[0], other),
+                   cases=(*plan.cases, replace(first, id="turned", source="other")))
+    work = CellWork(registry.load("families", "faulty").load(setup.base, "cpu"))
+    one, same, turned = (Cell(str(n), "a", case, n) for n, case in enumerate((first.id, first.id, "turned")))
+    for tall, fits in ((72, True), (160, False)):
+        work.begin(plan, lambda name, tall=tall: np.zeros((tall if name == "other" else 72, 96, 3), np.uint8))
+        assert work.fit_together([one, same])
+        assert work.fit_together([one, turned]) == fits
+        assert not work.fit_together([one, replace(same, candidate="b")])
+        assert not work.fit_together([one, same, same])
 
 
 def test_a_cell_that_cannot_be_made_fails_alone(faulty):

@@ -2,8 +2,9 @@
 
 Step 1 (the file alone) is `lora/static.py`. Step 2, the weight oracle (`oracle.py`), computes every expected change
 from the file in float64 and compares the working weights with pristine + change: in fp32 to a relative error of 1e-3,
-in bf16 and fp16 bit for bit with round(W + ΔW). Step 3 runs one fixed forward with and without; a change below the noise of the
-base against itself is inert and has no place in a ranking. "It loaded without an exception" is not evidence.
+in bf16 and fp16 bit for bit with round(W + ΔW). Step 3 runs one fixed forward with and without; a change below the
+noise of the base against itself is inert and has no place in a ranking. "It loaded without an exception" is not
+evidence.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from whichlora.run import oracle
+from whichlora.run.oracle import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -27,8 +28,8 @@ _BLOCK_ELSEWHERE = 1 << 23
 _FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def sums(session: Any, label: str, parts: Parts, precision: str) -> Sequence[Any]:
-    """The fields of `oracle.Comparison` of one module, in their order.
+def sums(session: Any, label: str, parts: Parts, precision: str) -> Callable[[], Comparison]:
+    """Compare one module.
 
     Args:
         session: What shows `tensors(label)`: the parameter as the base has it and as it works now, on one device.
@@ -37,35 +38,28 @@ def sums(session: Any, label: str, parts: Parts, precision: str) -> Sequence[Any
         precision: Format of the working weights.
 
     Returns:
-        Numbers, or a float64 tensor of five that the device may still be computing.
+        What waits for the device, which may still be computing, and gives the sums.
     """
     pristine = found = None
     try:
         with torch.inference_mode():
             pristine, found = session.tensors(label)
             if pristine.device.type != "mps":
-                return _Lazy(_sums(pristine, found, parts, precision))
+                return _brings(_sums(pristine, found, parts, precision))
     except torch.OutOfMemoryError:
         # A card filled to the brim: this module goes to the processor, with the same result.
         pristine = found = None
         torch.cuda.empty_cache()
     there = oracle.compare(session.pristine(label), session.weights(label), parts, precision)
-    return there.wanted, there.lost, there.beyond, there.undecided, there.wrong
+    return lambda: there
 
 
-class _Lazy:
-    """A tensor's numbers, brought to the host when they are looked at."""
+def _brings(numbers: Tensor) -> Callable[[], Comparison]:
+    def bring() -> Comparison:
+        wanted, lost, beyond, undecided, wrong = numbers.tolist()
+        return Comparison(wanted, lost, beyond, int(undecided), int(wrong))
 
-    def __init__(self, numbers: Tensor) -> None:
-        self._numbers: Tensor | list[float] = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, place: Any) -> Any:
-        if not isinstance(self._numbers, list):
-            self._numbers = self._numbers.tolist()
-        return self._numbers[place]
+    return bring
 
 
 def _sums(pristine: Tensor, found: Tensor, parts: Parts, precision: str) -> Tensor:

@@ -123,8 +123,9 @@ class PlainSwitcher:
 
     def tensors(self, module: str) -> tuple[Tensor, Tensor]:
         """A weight as the base has it and as it works now, on the device, in the working format. Only to be read."""
-        now = self._parameters[f"{module}.weight"].detach()
-        return self._pristine.get(f"{module}.weight", now), now
+        name = f"{module}.weight"
+        now = self._parameters[name].detach()
+        return (self._pristine[name] if name in self._pristine else now), now
 
     def working(self, module: str) -> NDArray[np.float32]:
         """A weight as it works now, in fp32."""

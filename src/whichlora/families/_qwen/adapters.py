@@ -193,8 +193,10 @@ class Switcher:
         return tuple(sorted(_label(name) for name in (*changed, *branches)))
 
     def tensors(self, label: str) -> tuple[Tensor, Tensor]:
-        """A parameter as the base has it and as it works now, on the device; of a quantised one the numbers in fp32,
-        the second with its branches. Not to be written to."""
+        """A parameter as the base has it and as it works now, on the device. Not to be written to.
+
+        Of a quantised parameter the numbers in fp32, the second with its branches.
+        """
         name = self._name(label)
         base, working = self._store.both(name)
         if not is_quantised(base):
