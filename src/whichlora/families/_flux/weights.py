@@ -125,7 +125,8 @@ class PlainSwitcher:
         """A weight as the base has it and as it works now, on the device, in the working format. Only to be read."""
         name = f"{module}.weight"
         now = self._parameters[name].detach()
-        return (self._pristine[name] if name in self._pristine else now), now
+        kept: Any = self._pristine.get(name, now)
+        return kept, now
 
     def working(self, module: str) -> NDArray[np.float32]:
         """A weight as it works now, in fp32."""
