@@ -153,6 +153,8 @@ def table(out: Path) -> Iterator[Figure]:
             yield Figure(f"command line, {name}: cells stored after kill and resume", cells, "all", whole)
             yield Figure(f"command line, {name}: report written", f.get(f"project {name}: report"), "a page",
                          bool(f.get(f"project {name}: report")))
+            yield from at_most(f"command line, {name}: share of the time the GPU waits between pictures, projected "
+                               "from 4 to 40 steps", f"project {name}: waiting share, 40 steps", 0.02)
     if not f and not failures:
         yield Figure("phases found", 0, ">= 1", ok=False)
 

@@ -3,9 +3,11 @@
     python bench/gate.py            full counts (some minutes)
     python bench/gate.py --quick    fewer repeats (under a minute on 2 cores)
     python bench/gate.py --json     one JSON document on stdout
+    python bench/gate.py --weights true    the weight oracle on 20 billion random weights (one CUDA GPU, minutes)
+    python bench/gate.py --weights toy     the same at toy size, on any machine
 
 Files are synthesised: headers of the 20 B model's true proportions, sabotaged files from the tests, random damage.
-Needs no torch. Exit status 1 if a figure misses its target.
+Needs no torch without --weights. Exit status 1 if a figure misses its target.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
 
 from lora import factory, sabotage  # noqa: E402
 from whichlora.errors import RefusedError, WhichloraError  # noqa: E402
@@ -192,20 +194,34 @@ def throughput(folder: Path, blocks: int) -> Iterator[Figure]:
     yield at_least("static check of every value, MB per second", size / 1e6 / seconds, 20)
 
 
+def weights(folder: Path, size: str, holds: list[str]) -> Iterator[Figure]:
+    """The weight oracle, for every way to hold the model; see `enginelab/gate.py`."""
+    from enginelab.common import Bench
+    from enginelab.gate import weights as measured
+
+    for row in measured(Bench(toy=size == "toy", folder=folder, repeats=3), holds):
+        print(row, file=sys.stderr, flush=True)
+        yield Figure(row[0], float(f"{row[1]:.4g}"), row[2], row[3])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--weights", choices=("toy", "true"), help="only the weight oracle, at this size")
+    parser.add_argument("--holds", nargs="+", default=["resident", "streamed", "fp8"], metavar="HOLD",
+                        help="with --weights: resident, streamed, fp8")
     options = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures = [
+        figures = list(weights(folder, options.weights, options.holds)) if options.weights else [
             *headers(folder, 10 if options.quick else 50), *refusals(folder), *exactness(folder),
             *damage(folder, 3000 if options.quick else 100_000), *throughput(folder, 6 if options.quick else 60),
         ]
+    what = f"weight oracle, {options.weights} size" if options.weights else "static load gate on synthesised files"
     run = {
-        "what": "static load gate on synthesised files", "python": platform.python_version(),
+        "what": what, "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}", "numpy": np.__version__, "quick": options.quick,
         "seconds": round(time.perf_counter() - start, 1),
     }
@@ -213,7 +229,8 @@ def main() -> int:
         print(json.dumps({"figures": [asdict(figure) for figure in figures], "run": run}, indent=1))
     else:
         for figure in figures:
-            print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value:g} (target {figure.target})")
+            target = f" (target {figure.target})" if figure.target else ""
+            print(f"{'ok  ' if figure.ok else 'MISS'} {figure.name}: {figure.value:g}{target}")
         print(f"{run}")
     return 0 if all(figure.ok for figure in figures) else 1
 

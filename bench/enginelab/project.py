@@ -50,8 +50,7 @@ def make_project(bench: Bench, name: str, base: Path) -> Path:
 
     folder = bench.folder / name
     side = 64 if bench.toy else 1024
-    # One kind of layer only: the load gate checks every touched value on the processor.
-    loras = [bench.lora(each, modules=("attn.to_q",), rank=16) for each in ("a1", "b1", "c1")]
+    loras = [bench.lora(each, rank=16) for each in ("a1", "b1", "c1")]
     create_project(
         folder, write_demo_references(bench.folder / f"refs-{name}", 2), [], template="figure",
         candidates=[{"name": use.name, "loras": Path(use.path).name, "licence": "mit"} for use in loras],
@@ -79,6 +78,18 @@ def cells_done(folder: Path) -> int:
             return int(database.execute("SELECT count(*) FROM generations WHERE status = 'done'").fetchone()[0])
     except sqlite3.Error:
         return 0
+
+
+def _waiting(folder: Path, name: str) -> dict[str, object]:
+    """How long the device had nothing to do between pictures: measured, and at 40 steps of the same length."""
+    from whichlora.run.pace import waiting_share
+    from whichlora.store import Store
+
+    with Store(folder) as store:
+        told = [row.seconds for row in store.generations().values() if row.seconds.get("denoise", 0) > 0]
+    longer = [{**row, "denoise": row["denoise"] * 40 / STEPS} for row in told]
+    return {f"project {name}: waiting share, {STEPS} steps": waiting_share(told),
+            f"project {name}: waiting share, 40 steps": waiting_share(longer)}
 
 
 def project(bench: Bench) -> None:
@@ -121,5 +132,6 @@ def _chain(bench: Bench, name: str, folder: Path, variables: dict[str, str]) -> 
         f"project {name}: cells": answer.get("cells"), f"project {name}: report": answer.get("report"),
         f"project {name}: rows": [(row["name"], row["seconds_per_image"], row["peak_memory_gib"])
                                   for row in answer.get("candidates", [])],
+        **_waiting(folder, name),
         f"project {name}: end of the log": path.read_text(encoding="utf-8")[-900:],
     })

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FAULTY = '''
 """A painter that breaks when it is told to."""
 import ctypes, dataclasses, json, os, pathlib, time
+from whichlora import errors
 from whichlora.families import painter
 
 class Session(painter.PainterSession):
@@ -65,6 +66,8 @@ class Session(painter.PainterSession):
             time.sleep(3600)
         elif how == "oom":
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        elif how == "refuse":
+            raise errors.RefusedError("The picture is not finite.")
         elif how == "noise":
             self._noise = True
         elif how.startswith("sleep"):
@@ -83,10 +86,21 @@ class Session(painter.PainterSession):
         return super().probe(candidate)
 
     def denoise(self, prompt, negative, images, sampler, seed):
+        with (self._folder / "denoise.log").open("a") as log:
+            log.write(f"{seed}\\n")
         self._apply("denoise", f"{self._name}|{prompt[0]}|{seed}|")
         forwards = sampler.num_inference_steps * (2 if sampler.true_cfg_scale > 1 else 1)
         time.sleep(forwards * self._faults().get("forward_s", 0))
         return super().denoise(prompt, negative, images, sampler, seed)
+
+    def pictures_together(self, sampler):
+        return self._faults().get("together", 1)
+
+    def denoise_together(self, jobs, sampler):
+        with (self._folder / "together.log").open("a") as log:
+            log.write(f"{len(jobs)}\\n")
+        self._apply("together_pass", self._name)
+        return [self.denoise(job.prompt, job.negative, job.images, sampler, job.seed) for job in jobs]
 
     def decode(self, latents):
         time.sleep(self._faults().get("decode_s", 0))

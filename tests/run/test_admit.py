@@ -13,7 +13,8 @@ from families.tiny import candidate, open_session, use
 from whichlora.errors import MachineError, RefusedError
 from whichlora.families._qwen import adapters
 from whichlora.families._qwen.patches import Change
-from whichlora.run.admit import _rounded, admit, admit_all, noise_floor
+from whichlora.run.admit import admit, admit_all, noise_floor
+from whichlora.run.oracle import rounded
 from whichlora.types import Candidate
 
 DTYPES = ["float32", "bfloat16", "float16"]
@@ -159,7 +160,7 @@ def test_rounding_agrees_with_torch(precision, dtype):
     nearer = np.nextafter(ties, np.float32(np.inf))
     for numbers in (values, ties, nearer, ties + np.spacing(ties.astype(np.float16)).astype(np.float32) / 2):
         wanted = torch.from_numpy(numbers).to(dtype).double().numpy()
-        np.testing.assert_array_equal(_rounded(numbers.astype(np.float64), precision), wanted)
+        np.testing.assert_array_equal(rounded(numbers.astype(np.float64), precision), wanted)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

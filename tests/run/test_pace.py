@@ -2,7 +2,7 @@
 
 import pytest
 
-from whichlora.run.pace import Pace, Patience, work_of
+from whichlora.run.pace import Pace, Patience, waiting_share, work_of
 from whichlora.types import BaseModel, Candidate, Cell, EditCase, Plan, SamplerProfile
 
 SLOW = SamplerProfile("default", 40, 4.0)
@@ -78,3 +78,11 @@ def test_patience_is_generous_first_and_then_follows_the_cells():
     pace.switched(4.0)
     assert pace.deadline_s(fast[0]) == pytest.approx(10 * 5.0)
     assert Pace(plan(), Patience(first_s=7)).deadline_s(slow[0]) == 7
+
+
+def test_the_devices_waiting_is_a_share_of_what_pictures_took():
+    control = {"total": 5.0, "gap": 3.0}
+    of_an_earlier_version = {"denoise": 100.0, "decode": 1.0, "total": 101.0}
+    told = [{"denoise": 8.0, "decode": 1.0, "gap": 0.5}, {"denoise": 8.0, "decode": 2.0, "gap": 0.5}]
+    assert waiting_share([control, of_an_earlier_version, *told]) == pytest.approx(1 / 20)
+    assert waiting_share([control, of_an_earlier_version]) is None

@@ -153,6 +153,7 @@ def conclude(
     from whichlora.cli.earlier import earlier_project, known_metrics
     from whichlora.metrics.stage import scoring_context
     from whichlora.review.stage import distrusted, summarise_store
+    from whichlora.run.pace import waiting_share
 
     people = summarise_store(store, plan, context=scoring_context(plan))
     silent = {*distrusted(people), *known_metrics(store, plan, without)}
@@ -161,6 +162,8 @@ def conclude(
         "command": command, "whichlora": __version__, "libraries": dict(plan.libraries), "base": plan.base.id,
         "base_fingerprint": plan.base.fingerprint, "options": dict(plan.base.options),
         "python": sys.version.split()[0], "notes": list(plan.notes),
+        # Of the seconds between the first and the last picture of a job: how many the device had nothing to do.
+        "device_waited": waiting_share(row.seconds for row in store.generations().values()),
         "adapters": {
             candidate.name: [f"{use.name} × {use.weight:g} (sha256 {use.sha256[:16]})" for use in candidate.adapters]
             for candidate in plan.candidates if candidate.adapters

@@ -6,18 +6,22 @@ candidate: `switch` → for each cell `denoise` → `decode`.
 A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base) and
 `library_names`. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
 arrays), `touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager
-giving the file's changes, see `lora/delta.py`) and `noise_floor()`. Without them a LoRA is admitted by its switch
+giving the file's changes, see `lora/delta.py`) and `noise_floor()`; also `tensors(module)` (both weights as torch
+tensors where they lie, so that billions of values are compared there) and `touched_beyond(modules)` (`touched()`
+without these, which need not be looked at). Without them a LoRA is admitted by its switch
 report and its effect alone, and the gate's report says 'unchecked'. Further optional methods of a session:
 `prefetch(candidate)` begins to bring the next candidate's files into memory and returns at once (a hint, never an
 error), and `restore_encoders()` undoes `release_encoders`; without it a session is loaded anew when further inputs
-must be encoded.
+must be encoded. `pictures_together(sampler)` says how many pictures of the active candidate are cheaper made at once
+than one after another (1: none), and `denoise_together(jobs, sampler)` makes them: latents in the order of the jobs,
+each bit for bit what `denoise` makes of it. Outputs must have the same size. If it raises, none was made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +30,19 @@ from whichlora.types import BaseModel, Candidate, SamplerProfile
 
 Picture = NDArray[np.uint8]
 """RGB, height × width × 3, 0–255."""
+
+
+class Job(NamedTuple):
+    """One picture that `denoise_together` is to make; as the arguments of `denoise`."""
+
+    prompt: Any
+    """The encoded instruction."""
+    negative: Any | None
+    """The encoded negative prompt; None (or a guidance of at most 1) means no second forward."""
+    images: list[Any]
+    """The photograph being edited, then further references; the first decides the output's size."""
+    seed: int
+    """Seed of the noise."""
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,32 @@ _DEATHS = 12
 """Workers that may end one after another, over all candidates, without any finished cell in between."""
 
 
+_JOINT_LOSSES = 2
+"""Workers that may end while they make cells together, before every cell is made alone."""
+
+
+@dataclass
+class _Group:
+    """Cells of one command, which share its time."""
+
+    left: int
+    """Cells not settled."""
+    owed_s: float = 0.0
+    """What each of them has cost so far."""
+
+    def share(self, passed_s: float) -> float:
+        """Seconds that the cell which is settled now cost, when so many passed since the last one."""
+        self.owed_s += passed_s / self.left
+        self.left -= 1
+        return self.owed_s
+
+
 @dataclass
 class _Told:
     """A cell that a worker was told of."""
 
     cell: Cell
+    group: _Group
     began: bool = False
     computed: bool = False
     switch_s: float = 0.0
@@ -57,6 +78,11 @@ class CellJob:
         self._made: set[str] = set()
         """Candidates of which this run has made a cell."""
         self._settled: set[str] = set()
+        self._sizes = {source.id: (source.width_px, source.height_px) for source in plan.sources}
+        self._sources = {case.id: case.source for case in plan.cases}
+        self._alone: set[str] = set()
+        """Cells that were being made together with others when their worker ended."""
+        self._joint_losses = 0
         self._deaths = 0
         self._tail = 0
         self._teller: int | None = None
@@ -93,7 +119,7 @@ class CellJob:
             self._judge_canary(head)
         elif kind == "ready":
             place.begun, place.strikes = True, 0
-            place.facts.update(told={}, first=True, last=time.monotonic(), next="")
+            place.facts.update(told={}, first=True, last=time.monotonic(), next="", together=dict(head["together"]))
             self._crew.rest(place)
             self._feed(place)
         elif kind in ("began", "computed"):
@@ -104,8 +130,13 @@ class CellJob:
     def lost(self, place: Place, reason: str) -> None:
         """Hand its cells to others; the one that it was making is to blame."""
         told: dict[str, _Told] = place.facts.get("told", {})
-        guilty = next((item for item in told.values() if item.began and not item.computed), None)
+        working = [item for item in told.values() if item.began and not item.computed]
+        guilty = working[0] if len(working) == 1 else None
         self._deaths += 1
+        if len(working) > 1:
+            # Whose fault it was will show when each is made alone.
+            self._alone.update(item.cell.id for item in working)
+            self._joint_losses += 1
         back = [item.cell for item in told.values()]
         if guilty is not None:
             self._blamed[guilty.cell.id] = self._blamed.get(guilty.cell.id, 0) + 1
@@ -158,29 +189,51 @@ class CellJob:
             self._crew.say(note)
 
     def _feed(self, place: Place) -> None:
-        """Tell a worker of its next cell, and of the one after it while there is plenty for everybody.
+        """Tell a worker of its next cells, and of those after them while there is plenty for everybody.
 
-        Near the end a worker is told of one cell only: what it was told of cannot be taken by an idle one.
+        Near the end a worker is told of one command only: what it was told of cannot be taken by an idle one.
         """
         told: dict[str, _Told] = place.facts["told"]
         team = sum(1 for other in self._crew.places if other.begun)
         while True:
             ahead = 2 if len(self._board) >= 2 * team else 1
-            busy = sum(1 for item in told.values() if not item.computed)
+            busy = len({id(item.group) for item in told.values() if not item.computed})
             if busy >= ahead:
                 return
-            cell = self._board.next(place.number, own_only=busy > 0)
-            if cell is None:
+            cells = self._take(place, own_only=busy > 0, keep=team)
+            if not cells:
                 break
             if not told:
                 place.facts["last"] = time.monotonic()
-                self._crew.allow(place, self._ledger.pace.deadline_s(cell))
-            told[cell.id] = _Told(cell)
-            self._crew.send(place, {"do": "cell", "cell": _row(cell)})
-            self._prefetch(place, cell)
+                self._crew.allow(place, len(cells) * self._ledger.pace.deadline_s(cells[0]))
+            group = _Group(len(cells))
+            told.update((cell.id, _Told(cell, group)) for cell in cells)
+            self._crew.send(place, {"do": "cell", "cells": [_row(cell) for cell in cells]})
+            self._prefetch(place, cells[0])
         if not told and team > 1:
             lists = (other.facts.get("told", {}).values() for other in self._crew.places)
             self._tail = max([self._tail, *(sum(not item.computed for item in items) for items in lists)])
+
+    def _take(self, place: Place, *, own_only: bool, keep: int) -> list[Cell]:
+        """The next cells for a worker: one, or as many as it would rather make at once.
+
+        Cells are put together only if their outputs have one size and so many are left that nobody is idle for it.
+        """
+        cell = self._board.next(place.number, own_only=own_only)
+        if cell is None:
+            return []
+        cells = [cell]
+        most = place.facts["together"].get(cell.candidate, 1) if self._joint_losses < _JOINT_LOSSES else 1
+        while len(cells) < most and len(self._board) >= keep and cell.id not in self._alone:
+            other = self._board.like(place.number, lambda it: it.id not in self._alone and self._same_size(it, cell))
+            if other is None:
+                break
+            cells.append(other)
+        return cells
+
+    def _same_size(self, one: Cell, other: Cell) -> bool:
+        size = self._sizes.get(self._sources[one.case])
+        return size is not None and size == self._sizes.get(self._sources[other.case])
 
     def _prefetch(self, place: Place, cell: Cell) -> None:
         """Tell a worker once per block which candidate it will probably visit next."""
@@ -190,16 +243,21 @@ class CellJob:
             self._crew.send(place, {"do": "prefetch", "candidate": following})
 
     def _progress(self, place: Place, head: Head) -> None:
-        item: _Told = place.facts["told"][head["cell"]]
+        told: dict[str, _Told] = place.facts["told"]
         if head["is"] == "began":
-            item.began = True
+            # What is not named any more waits for its turn: of a pass that failed, one cell after the other is tried.
+            for item in told.values():
+                item.began = item.computed or item.cell.id in head["cells"]
+            item, many = told[head["cells"][0]], len(head["cells"])
         else:
+            item, many = told[head["cell"]], 1
             item.computed = True
             item.switch_s = float(head["switch_s"])
+            place.facts["together"][item.cell.candidate] = head["together"]
             if item.switch_s:
                 self._ledger.pace.switched(item.switch_s)
             self._feed(place)
-        self._crew.allow(place, self._ledger.pace.deadline_s(item.cell))
+        self._crew.allow(place, many * self._ledger.pace.deadline_s(item.cell))
 
     def _settle(self, place: Place, head: Head, body: bytes) -> None:
         """Store a picture or a failure, and give the worker more to do."""
@@ -209,16 +267,18 @@ class CellJob:
         self._deaths = 0
         outlook = {"workers": self._team(), "switches_left": self._board.blocks_left()}
         if head["is"] == "failed":
+            item.group.left -= 1
             self._ledger.fail(cell, head["reason"], **outlook)
         else:
             now, before = time.monotonic(), place.facts["last"]
             place.facts["last"] = now
             self._made.add(cell.candidate)
+            wall_s = item.group.share(max(0.0, now - before - item.switch_s))
             self._ledger.store_picture(
                 cell, body, head["seconds"], head["peak_memory_bytes"], head["facts"],
-                wall_s=lambda: max(0.0, now - before - item.switch_s), first=place.facts["first"], **outlook,
+                wall_s=lambda: wall_s, first=place.facts["first"], **outlook,
             )
-            place.facts["first"] = False
+            place.facts["first"] = place.facts["first"] and item.group.left > 0
         self._crew.allow(place, self._ledger.pace.deadline_s(cell))
         self._feed(place)
         if not place.facts["told"]:

@@ -6,12 +6,13 @@ Shared by a run in this process, by a worker process and by a Ray actor, so that
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from whichlora.errors import MachineError, RefusedError
-from whichlora.families.base import Picture, Session
+from whichlora.families.base import Job, Picture, Session
 from whichlora.run.canary import Canary
 from whichlora.run.controls import control_picture
 from whichlora.run.encoding import Encoded, Wanted, encode_into, wanted_encodings
@@ -31,9 +32,38 @@ class Made:
     facts: dict[str, Any]
     """As in `Generation.facts`."""
     seconds: dict[str, float]
-    """Seconds by stage: 'denoise', 'decode' (control rows have none), 'total'."""
+    """Seconds by stage: 'denoise', 'decode' (control rows have none), 'total'; and 'gap', the seconds before it, within
+    the same job, during which nothing was asked of the device. Of pictures made together each has its share."""
     peak_memory_bytes: int
     """As in `Generation`."""
+
+
+class IdleClock:
+    """Counts the seconds between one piece of the device's work and the next."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._gap = 0.0
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """The device is at work inside."""
+        if self._since is not None:
+            self._gap += time.perf_counter() - self._since
+        self._since = None
+        try:
+            yield
+        finally:
+            self._since = time.perf_counter()
+
+    def take(self) -> float:
+        """Seconds counted since this was asked last."""
+        gap, self._gap = self._gap, 0.0
+        return gap
+
+    def forget(self) -> None:
+        """What comes next waited for something else than this process, such as a decision about the next round."""
+        self._since, self._gap = None, 0.0
 
 
 class CellWork:
@@ -44,6 +74,7 @@ class CellWork:
         self._encoded = Encoded()
         self._released = False
         self._active: tuple[str, str] | None = None
+        self._idle = IdleClock()
         self._plan: Plan | None = None
         self._picture: Callable[[str], Picture] | None = None
         self._candidates: dict[str, Candidate] = {}
@@ -59,6 +90,7 @@ class CellWork:
         self._plan, self._picture = plan, picture
         self._candidates = {candidate.name: candidate for candidate in plan.candidates}
         self._cases = {case.id: case for case in plan.cases}
+        self._idle.forget()
         self.forget_active()
 
     def can_encode(self, cells: Iterable[Cell], canary: Canary | None = None) -> bool:
@@ -98,7 +130,8 @@ class CellWork:
         """Make the canary; the hash of its pixels."""
         self.session.switch(canary.candidate)
         self.forget_active()
-        picture, _ = self._generate(canary.candidate, self._cases[canary.cell.case], canary.cell.seed)
+        (picture, _), = self._generate(canary.candidate, [(self._cases[canary.cell.case], canary.cell.seed)])
+        self._idle.forget()
         return pixel_hash(picture)
 
     # ------------------------------------------------------------------ cells
@@ -120,7 +153,8 @@ class CellWork:
             return self._active[1], 0.0
         started = time.perf_counter()
         self._active = None
-        problem = _switch(candidate, self.session)
+        with self._idle.busy():
+            problem = _switch(candidate, self.session)
         self._active = (name, problem)
         return problem, time.perf_counter() - started
 
@@ -135,6 +169,23 @@ class CellWork:
                 # The switch that follows meets the same trouble and reports it.
                 return
 
+    def together(self, name: str) -> int:
+        """How many pictures of a candidate the session would rather make at once; 1 where it makes one by one."""
+        candidate = self._candidates[name]
+        ask: Any = getattr(self.session, "pictures_together", None)
+        if ask is None or candidate.role == "control":
+            return 1
+        return max(1, int(ask(candidate.sampler)))
+
+    def fit_together(self, cells: Sequence[Cell]) -> bool:
+        """Whether these can be made at once: one candidate, one size of output, and no more than the session wishes."""
+        assert self._picture is not None
+        if len({cell.candidate for cell in cells}) > 1 or self.together(cells[0].candidate) < len(cells):
+            return False
+        sampler = self._candidates[cells[0].candidate].sampler
+        sources = {self._cases[cell.case].source for cell in cells}
+        return len({self.session.output_size(self._picture(source), sampler) for source in sources}) == 1
+
     def make(self, cell: Cell) -> Made:
         """Make one cell with the active candidate.
 
@@ -142,36 +193,72 @@ class CellWork:
             MachineError: Another candidate is active than the cell's.
             Exception: Whatever the model raised; the caller decides what becomes of the cell and the session.
         """
+        return self.make_together([cell])[0]
+
+    def make_together(self, cells: Sequence[Cell]) -> list[Made]:
+        """Make cells of the active candidate at once (see `fit_together`); all of them or none.
+
+        Raises:
+            MachineError: Another candidate is active than the cells'.
+            Exception: Whatever the model raised. With several cells it is not said whose fault it was: make each alone.
+        """
         plan, picture = self._plan, self._picture
         assert plan is not None
         assert picture is not None
-        candidate, case = self._candidates[cell.candidate], self._cases[cell.case]
-        if candidate.role != "control" and self._active != (candidate.name, ""):
+        candidate = self._candidates[cells[0].candidate]
+        others = any(cell.candidate != candidate.name for cell in cells)
+        if candidate.role != "control" and (others or self._active != (candidate.name, "")):
             raise MachineError(f"A picture of '{candidate.name}' was about to be made with other weights active.",
                                fix="Nothing was stored. Run the command again, and report this sentence.")
         self.session.reset_peak_memory()
-        started = time.perf_counter()
+        asked = [(self._cases[cell.case], cell.seed) for cell in cells]
         if candidate.role == "control":
-            output, seconds = control_picture(candidate, case, plan, self.session, picture), {}
+            outputs = [self._control(candidate, case, plan, picture) for case, _ in asked]
         else:
-            output, seconds = self._generate(candidate, case, cell.seed)
-        seconds["total"] = time.perf_counter() - started
-        facts: dict[str, Any] = {
-            "height_px": int(output.shape[0]), "width_px": int(output.shape[1]), "pixels": pixel_hash(output),
-            "libraries": dict(plan.libraries), "base": plan.base.id, "options": dict(plan.base.options),
-            "num_inference_steps": candidate.sampler.num_inference_steps,
-            "true_cfg_scale": candidate.sampler.true_cfg_scale, "seed": cell.seed, "device": environment()["device"],
-        }
-        text = parameters_text(candidate, case, cell, (output.shape[0], output.shape[1]))
-        return Made(output, text, facts, seconds, self.session.peak_memory_bytes())
+            outputs = self._generate(candidate, asked)
+        gap, peak = self._idle.take() / len(cells), self.session.peak_memory_bytes()
+        made: list[Made] = []
+        for cell, (case, _), (output, seconds) in zip(cells, asked, outputs, strict=True):
+            facts: dict[str, Any] = {
+                "height_px": int(output.shape[0]), "width_px": int(output.shape[1]), "pixels": pixel_hash(output),
+                "libraries": dict(plan.libraries), "base": plan.base.id, "options": dict(plan.base.options),
+                "num_inference_steps": candidate.sampler.num_inference_steps,
+                "true_cfg_scale": candidate.sampler.true_cfg_scale, "seed": cell.seed,
+                "device": environment()["device"],
+            }
+            text = parameters_text(candidate, case, cell, (output.shape[0], output.shape[1]))
+            made.append(Made(output, text, facts, {**seconds, "gap": gap}, peak))
+        return made
 
-    def _generate(self, candidate: Candidate, case: EditCase, seed: int) -> tuple[Picture, dict[str, float]]:
-        prompt, negative, images = self._encoded.inputs(candidate, case)
+    def _control(
+        self, candidate: Candidate, case: EditCase, plan: Plan, picture: Callable[[str], Picture]
+    ) -> tuple[Picture, dict[str, float]]:
         started = time.perf_counter()
-        latents = self.session.denoise(prompt, negative, images, candidate.sampler, seed)
-        denoised = time.perf_counter()
-        output = self.session.decode(latents)
-        return output, {"denoise": denoised - started, "decode": time.perf_counter() - denoised}
+        with self._idle.busy():
+            output = control_picture(candidate, case, plan, self.session, picture)
+        return output, {"total": time.perf_counter() - started}
+
+    def _generate(
+        self, candidate: Candidate, asked: Sequence[tuple[EditCase, int]]
+    ) -> list[tuple[Picture, dict[str, float]]]:
+        """Pictures and seconds of (case, seed), several of them in one pass."""
+        session: Any = self.session
+        jobs = [Job(*self._encoded.inputs(candidate, case), seed) for case, seed in asked]
+        started = time.perf_counter()
+        with self._idle.busy():
+            if len(jobs) > 1:
+                latents = session.denoise_together(jobs, candidate.sampler)
+            else:
+                prompt, negative, images, seed = jobs[0]
+                latents = [session.denoise(prompt, negative, images, candidate.sampler, seed)]
+            denoise = (time.perf_counter() - started) / len(jobs)
+            found: list[tuple[Picture, dict[str, float]]] = []
+            for each in latents:
+                began = time.perf_counter()
+                output = session.decode(each)
+                decode = time.perf_counter() - began
+                found.append((output, {"denoise": denoise, "decode": decode, "total": denoise + decode}))
+        return found
 
 
 def failure_reason(error: BaseException) -> str:

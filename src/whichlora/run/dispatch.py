@@ -57,6 +57,14 @@ class Board:
             self._owned[worker] = block
         return block.cells.popleft()
 
+    def like(self, worker: Hashable, fits: Callable[[Cell], bool]) -> Cell | None:
+        """The first cell of a worker's own block that fits, to be made together with the one just handed out."""
+        block = self._owned.get(worker)
+        found = next((cell for cell in block.cells if fits(cell)), None) if block is not None else None
+        if block is not None and found is not None:
+            block.cells.remove(found)
+        return found
+
     def after(self, worker: Hashable) -> str | None:
         """Candidate that this worker will probably visit after its present block; None when nothing is free."""
         own = self._owned.get(worker)

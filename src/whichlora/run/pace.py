@@ -9,7 +9,7 @@ cell is taken as constant. A mean over all cells would be wrong by far as soon a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from whichlora.types import Candidate, Cell, EditCase, Plan
@@ -133,6 +133,23 @@ class Pace:
         slowest = max(expected, self._seen[kind].slowest_s if kind in self._seen else 0.0)
         switch = max(self._switches, default=0.0)
         return max(self.patience.least_s, self.patience.factor * (slowest + switch))
+
+
+def waiting_share(seconds: Iterable[Mapping[str, float]]) -> float | None:
+    """Share of the time in which the device had nothing to do between pictures.
+
+    Args:
+        seconds: Seconds by stage of stored pictures, as in `Generation.seconds`; those without 'gap' and 'denoise'
+            (control rows, pictures of earlier versions) do not count.
+
+    Returns:
+        Σ gap / Σ (gap + denoise + decode), 0 to 1; None when no picture tells. Changes of weights count on neither
+        side. Pauses inside a pass, between kernels, are not seen.
+    """
+    told = [row for row in seconds if "gap" in row and row.get("denoise", 0.0) > 0]
+    gap = sum(row["gap"] for row in told)
+    work = sum(row["denoise"] + row.get("decode", 0.0) for row in told)
+    return gap / (gap + work) if told else None
 
 
 def work_of(candidate: Candidate, case: EditCase) -> Kind:

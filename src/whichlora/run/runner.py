@@ -8,7 +8,7 @@ ends this process, which is why runs of a user go through workers (see `crew.py`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from whichlora.errors import MachineError
@@ -17,7 +17,7 @@ from whichlora.run.cellwork import CellWork, Made, failure_reason
 from whichlora.run.events import RunEvent
 from whichlora.run.ledger import Ledger
 from whichlora.run.pictures import picture_bytes
-from whichlora.run.schedule import blocks, pending_cells
+from whichlora.run.schedule import blocks, in_groups, pending_cells
 from whichlora.store import Store
 from whichlora.types import Cell, Plan
 
@@ -76,31 +76,45 @@ def make_here(
     for done, total in work.encode(missing if pending else ()):
         watch(RunEvent("encode", done, total, note="encoding instructions and photographs"))
     todo = blocks(plan, pending)
+    sizes = {source.id: (source.width_px, source.height_px) for source in plan.sources}
+    size = {case.id: sizes.get(case.source) for case in plan.cases}
     for number, (name, cells) in enumerate(todo):
-        for cell in cells:
-            _make(work, name, cell, ledger, len(todo) - number - 1)
+        for group in in_groups(cells, work.together(name), lambda cell: size[cell.case]):
+            _make(work, name, group, ledger, len(todo) - number - 1)
     return RunSummary(ledger.done - ledger.failed, ledger.failed, len(plan.cells) - len(pending),
                       time.monotonic() - started)
 
 
-def _make(work: CellWork, name: str, cell: Cell, ledger: Ledger, switches_left: int) -> None:
-    """Make one cell and store it; a failure of the model is stored, a failure of the disk is raised."""
+def _make(work: CellWork, name: str, cells: Sequence[Cell], ledger: Ledger, switches_left: int) -> None:
+    """Make cells and store them; a failure of the model is stored, a failure of the disk is raised."""
     started = time.perf_counter()
     problem, switch_s = work.activate(name)
     if switch_s:
         ledger.pace.switched(switch_s)
     if problem:
-        ledger.fail(cell, problem, switches_left=switches_left)
+        for cell in cells:
+            ledger.fail(cell, problem, switches_left=switches_left)
+        return
+    if len(cells) > 1 and not work.fit_together(cells):
+        for cell in cells:
+            _make(work, name, [cell], ledger, switches_left)
         return
     try:
-        made: Made = work.make(cell)
+        made: list[Made] = work.make_together(cells)
     except (MachineError, KeyboardInterrupt):
         raise
     except Exception as error:
-        ledger.fail(cell, failure_reason(error), switches_left=switches_left)
+        if len(cells) > 1:
+            for cell in cells:
+                _make(work, name, [cell], ledger, switches_left)
+            return
+        ledger.fail(cells[0], failure_reason(error), switches_left=switches_left)
         return
-    data = picture_bytes(made, cell)
-    ledger.store_picture(
-        cell, data, made.seconds, made.peak_memory_bytes, made.facts,
-        wall_s=lambda: time.perf_counter() - started - switch_s, first=ledger.done == 0, switches_left=switches_left,
-    )
+    first = ledger.done == 0
+    for cell, each in zip(cells, made, strict=True):
+        data = picture_bytes(each, cell)
+        wall_s = (time.perf_counter() - started - switch_s) / len(cells)
+        ledger.store_picture(
+            cell, data, each.seconds, each.peak_memory_bytes, each.facts,
+            wall_s=lambda wall_s=wall_s: wall_s, first=first, switches_left=switches_left,
+        )

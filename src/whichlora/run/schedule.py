@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from whichlora.types import Cell, Plan
@@ -34,6 +34,19 @@ def blocks(plan: Plan, pending: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
         *_grouped(cell for cell in rest if cell.candidate in controls),
         *_grouped(cell for cell in rest if cell.candidate not in controls),
     ]
+
+
+def in_groups(cells: Sequence[Cell], most: int, alike: Callable[[Cell], object]) -> Iterator[list[Cell]]:
+    """Cells in their order, each with up to `most` − 1 later ones for which `alike` says the same."""
+    if most <= 1:
+        yield from ([cell] for cell in cells)
+        return
+    left = list(cells)
+    while left:
+        first = left[0]
+        group = [first, *[cell for cell in left[1:] if alike(cell) == alike(first)][: most - 1]]
+        left = [cell for cell in left if cell not in group]
+        yield group
 
 
 def _glimpse(plan: Plan, pending: Sequence[Cell]) -> list[Cell]:

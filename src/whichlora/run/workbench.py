@@ -5,8 +5,12 @@ Commands ('do') and their replies ('is'), which bear the command's 'job' number:
     load                            → loaded
     admit {row}                     → began (the base alone works), admitted {report, reason}
     prepare {plan, cells, canary}   → step {done, total}*, canary {pixels, environment}, ready   or: stale
-    cell {cell}                     → began, computed {switch_s}, then `Picture` (made) or failed {reason}
+    cell {cells}                    → began {cells}, then of each: computed {switch_s, together} and `Picture` (made),
+                                      or failed {reason}
     prefetch {candidate}            → nothing
+
+Cells of one command are made in one pass where that is cheaper. If the pass fails, each is made alone, and 'began' says
+which one is at work, so that whatever ends the worker is blamed on the right cell.
 
 A reply 'broken' {reason} means that this session can no longer be trusted (CUDA error, out of memory, anything that
 nobody foresaw): the worker is to be ended. A reply 'error' carries an error of the user's that stops the run.
@@ -117,24 +121,35 @@ class Workbench:
             key = canary.cell.id
             self._canaries[key] = self._canaries.get(key) or work.canary_pixels(canary)
             yield {"is": "canary", "key": key, "pixels": self._canaries[key], "environment": environment()}
-        yield {"is": "ready"}
+        yield {"is": "ready", "together": {name: many for name in {cell.candidate for cell in cells}
+                                           if (many := work.together(name)) > 1}}
 
     def _cell(self, command: Mapping[str, Any]) -> Iterator[Reply]:
         work = self._ready_work()
-        cell = Cell(*command["cell"])
-        yield {"is": "began", "cell": cell.id}
-        problem, switch_s = work.activate(cell.candidate)
-        if problem:
-            yield {"is": "failed", "cell": cell.id, "reason": problem}
-            return
-        try:
-            made = work.make(cell)
-        except (UserError, RefusedError) as error:
-            # Understood and without consequence for the session: trying again would end the same way.
-            yield {"is": "failed", "cell": cell.id, "reason": failure_reason(error)}
-            return
-        yield {"is": "computed", "cell": cell.id, "switch_s": switch_s}
-        yield Picture(cell, made)
+        cells = [Cell(*row) for row in command["cells"]]
+        at_once = [cells] if len(cells) > 1 and work.fit_together(cells) else []
+        switch_s = 0.0
+        for group in (*at_once, *([cell] for cell in cells)):
+            yield {"is": "began", "cells": [cell.id for cell in group]}
+            problem, seconds = work.activate(group[0].candidate)
+            switch_s += seconds
+            if problem:
+                yield from ({"is": "failed", "cell": cell.id, "reason": problem} for cell in group)
+            else:
+                try:
+                    made = work.make_together(group)
+                except (UserError, RefusedError) as error:
+                    # Understood and without consequence for the session: trying again would end the same way.
+                    if len(group) == 1:
+                        yield {"is": "failed", "cell": group[0].id, "reason": failure_reason(error)}
+                    continue
+                many = work.together(group[0].candidate)
+                for cell in group:
+                    yield {"is": "computed", "cell": cell.id, "switch_s": switch_s, "together": many}
+                    switch_s = 0.0
+                yield from map(Picture, group, made)
+            if len(group) == len(cells):
+                return
 
     def _prefetch(self, command: Mapping[str, Any]) -> Iterator[Reply]:
         self._ready_work().prefetch(command["candidate"])

@@ -219,6 +219,10 @@ class FluxSession:
         """A weight as it works now, in fp32."""
         return self._switcher.working(module)
 
+    def tensors(self, module: str) -> tuple[Tensor, Tensor]:
+        """`pristine` and `weights` of a module as tensors on the device, in the working format. Only to be read."""
+        return self._switcher.tensors(module)
+
     def touched(self) -> tuple[str, ...]:
         """Modules that differ from the base by the active candidate."""
         return self._switcher.touched()

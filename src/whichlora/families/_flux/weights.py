@@ -121,6 +121,13 @@ class PlainSwitcher:
         kept: Any = self._pristine[name] if name in self._pristine else self._parameters[name]
         return kept.detach().float().cpu().numpy()
 
+    def tensors(self, module: str) -> tuple[Tensor, Tensor]:
+        """A weight as the base has it and as it works now, on the device, in the working format. Only to be read."""
+        name = f"{module}.weight"
+        now = self._parameters[name].detach()
+        kept: Any = self._pristine.get(name, now)
+        return kept, now
+
     def working(self, module: str) -> NDArray[np.float32]:
         """A weight as it works now, in fp32."""
         return self._parameters[f"{module}.weight"].detach().float().cpu().numpy()

@@ -9,7 +9,7 @@ A quantised weight (GGUF) cannot be added to without requantising it, so its cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,10 +179,33 @@ class Switcher:
         """Labels of parameters that differ from the base now."""
         import torch
 
-        changed = [
-            name for name in self._active if not torch.equal(self._store.working(name), self._store.base(name))
-        ]
+        changed = [name for name in self._active if not torch.equal(*self._store.both(name))]
         return tuple(sorted(_label(name) for name in (*changed, *self._branches.names())))
+
+    def touched_beyond(self, labels: Container[str]) -> tuple[str, ...]:
+        """The same without these labels, whose weights are then not looked at."""
+        import torch
+
+        changed = [
+            name for name in self._active if _label(name) not in labels and not torch.equal(*self._store.both(name))
+        ]
+        branches = [name for name in self._branches.names() if _label(name) not in labels]
+        return tuple(sorted(_label(name) for name in (*changed, *branches)))
+
+    def tensors(self, label: str) -> tuple[Tensor, Tensor]:
+        """A parameter as the base has it and as it works now, on the device. Not to be written to.
+
+        Of a quantised parameter the numbers in fp32, the second with its branches.
+        """
+        name = self._name(label)
+        base, working = self._store.both(name)
+        if not is_quantised(base):
+            return base, working
+        plain = dequantised(base)
+        value = dequantised(working)
+        for delta in self._branches.deltas(name):
+            value = value + delta
+        return plain, value
 
     def pristine(self, label: str) -> NDArray[np.float32]:
         """A parameter as the base has it, in fp32."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whichlora.errors import RefusedError, UserError
-from whichlora.families._qwen.encode import ImageLatents, PromptEncoding
+from whichlora.families._qwen.encode import ImageLatents
 from whichlora.families._qwen.geometry import PATCH_PX, pack
 from whichlora.families._qwen.shortcuts import NONE, Shortcuts
+from whichlora.families.base import Job
 from whichlora.types import SamplerProfile
 
 if TYPE_CHECKING:
@@ -91,20 +91,6 @@ def guided(with_prompt: Tensor, without: Tensor, scale: float) -> Tensor:
     combined = without + scale * (with_prompt - without)
     wanted = torch.norm(with_prompt, dim=-1, keepdim=True)
     return combined * (wanted / torch.norm(combined, dim=-1, keepdim=True))
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One picture to be made."""
-
-    prompt: PromptEncoding
-    """The encoded instruction."""
-    negative: PromptEncoding | None
-    """The encoded negative prompt; None (or a guidance of at most 1) means no second forward."""
-    images: list[ImageLatents]
-    """The photograph being edited, then up to two further references; the first decides the output's size."""
-    seed: int
-    """Seed of the noise."""
 
 
 def denoise(

@@ -86,7 +86,12 @@ class HostStore:
             return drawn
         return weight.to(self.device, non_blocking=True)  # the copy in host memory is never written to
 
-    def working(self, name: str) -> Tensor:
+    def both(self, name: str) -> tuple[Tensor, Tensor]:
+        base = self.base(name)
+        return base, self.working(name, base)
+
+    def working(self, name: str, base: Tensor | None = None) -> Tensor:
+        """See `weights.Store`; `base` spares a copy from host memory when the caller has it."""
         place = block_of(name)
         if place is None:
             return self._parameters[name].detach()
@@ -94,7 +99,7 @@ class HostStore:
         if inner in self._overrides[index]:
             return self._overrides[index][inner].to(self.device)
         patch = self._patches[index].get(inner)
-        base = self.base(name)
+        base = self.base(name) if base is None else base
         return base if patch is None else merge(base, patch)
 
     def begin(self) -> None:

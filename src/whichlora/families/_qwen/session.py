@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ from whichlora.types import AdapterUse, BaseModel, Candidate, SamplerProfile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from whichlora.families._qwen.loading import Parts
     from whichlora.families._qwen.opening import Machine
@@ -170,6 +171,14 @@ class QwenSession:
     def touched(self) -> tuple[str, ...]:
         """Modules that differ from the base by the active candidate."""
         return self._adapters().touched()
+
+    def touched_beyond(self, labels: Container[str]) -> tuple[str, ...]:
+        """Modules that differ from the base and are not among these."""
+        return self._adapters().touched_beyond(labels)
+
+    def tensors(self, module: str) -> tuple[Tensor, Tensor]:
+        """`pristine` and `weights` of a module as tensors on the device, in the working format. Only to be read."""
+        return self._adapters().tensors(module)
 
     def weight_dtype(self) -> str:
         """'float32', 'bfloat16', 'float16' or 'quantised': decides how exact the load gate may be."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from whichlora.families._qwen.hosted import HostStore
+from whichlora.families._qwen.hosted import HostStore, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +137,13 @@ class StreamedStore(HostStore):
     def _on_device(self, index: int, inner: str, value: Tensor) -> None:
         if index in self._home and inner in self._layout.places:
             self._layout.view(self._home[index], inner).copy_(value, non_blocking=True)
+
+    def working(self, name: str, base: Tensor | None = None) -> Tensor:
+        """Of a block that stays on the device, the very values that its forward reads."""
+        place = block_of(name)
+        if place is not None and place[0] in self._home and place[1] in self._layout.places:
+            return self._layout.view(self._home[place[0]], place[1])
+        return super().working(name, base)
 
     def begin(self) -> None:
         """Blocks that arrived early bear the changes of before: they will be fetched again."""

@@ -47,6 +47,10 @@ class Store(Protocol):
         """Working values on the device. Not to be written to."""
         ...
 
+    def both(self, name: str) -> tuple[Tensor, Tensor]:
+        """`base` and `working`, brought to the device once."""
+        ...
+
     def put(self, name: str, wanted: Tensor, patch: Patch) -> bool:
         """Make `wanted` (base + patch) the working values; whether they are."""
         ...
@@ -161,6 +165,9 @@ class ResidentStore:
 
     def working(self, name: str) -> Tensor:
         return self._parameters[name].detach()
+
+    def both(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.base(name), self.working(name)
 
     def put(self, name: str, wanted: Tensor, patch: Patch) -> bool:
         weight = self._parameters[name]
