@@ -195,7 +195,8 @@ def _bundle(
     document = write_bundle(draft, plan, store.folder, (store.generations(), findings),
                             with_photos=wishes["with_photos"])
     return {"cells": len(document["cells"]), "photos": len(document["photos"]) if document["with_photos"] else 0,
-            "loras": [item["written"] for item in document["loras"]]}
+            "loras": [item["written"] for item in document["loras"]], "left_out": document["left_out"],
+            "local_base": document["local_base"]}
 
 
 def _lines(kind: str, document: dict[str, Any]) -> list[str]:
@@ -210,5 +211,10 @@ def _lines(kind: str, document: dict[str, Any]) -> list[str]:
         names = [item if isinstance(item, str) else item["candidate"] for item in document["set_ups"]]
         return [f"setup: {', '.join(names)}. {document.get('why', '')}".rstrip()]
     photos = document["photos"]
-    return [f"bundle: {document['cells']} cells, " + ("with" if photos else "without") + " the photographs"
-            + ("." if photos else " (--with-photos puts them in).")]
+    lines = [f"bundle: {document['cells']} cells, " + ("with" if photos else "without") + " the photographs"
+             + ("." if photos else " (--with-photos puts them in).")]
+    if document.get("left_out"):
+        lines.append(f"  ! Not in it, since they were refused or not measured: {', '.join(document['left_out'])}.")
+    if document.get("local_base"):
+        lines.append(f"  ! It names the base by a folder of this machine, '{document['local_base']}'.")
+    return lines
