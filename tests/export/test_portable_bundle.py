@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,8 @@ from export.test_bundle_export import call, pixels, repeat
 from families import painters
 from whichlora.cli.init import create_project
 from whichlora.cli.project import draft_rows, identify_base, library_versions, make_plan, open_project
+from whichlora.cli.stages import stored_plan
+from whichlora.export.bundle import write_bundle
 from whichlora.export.portable import inside
 from whichlora.plan.codec import plan_to_json
 from whichlora.run.pictures import photograph_reader
@@ -21,6 +24,7 @@ from whichlora.store import Store
 from whichlora.suite.combinations import save_combinations
 from whichlora.suite.loading import load_suite
 from whichlora.suite.schema import CandidateSpec
+from whichlora.types import AdapterUse
 
 
 def make(folder):
@@ -99,6 +103,15 @@ def test_no_file_of_a_bundle_names_a_folder_of_this_machine(original, tmp_path, 
             text = path.read_text(encoding="utf-8").replace(told["local_base"], "")
             assert str(original.parent) not in text, path
             assert "somebody" not in text, path
+
+
+def test_the_place_of_a_merged_file_is_not_passed_on(original, tmp_path):
+    with Store(original) as store:
+        plan = stored_plan(store)
+    merged = AdapterUse("m", str(original / "merged" / "m.safetensors"), "0" * 64)
+    rows = tuple(replace(row, combine="cat/1", merged=merged) if row.name == "both" else row for row in plan.candidates)
+    write_bundle(tmp_path, replace(plan, candidates=rows), original, ({}, None), with_photos=False)
+    assert str(original.parent) not in (tmp_path / "plan.json").read_text(encoding="utf-8")
 
 
 def test_the_photographs_that_were_edited_are_named(original, tmp_path, capsys):

@@ -106,7 +106,7 @@ def _plan_one(kind: str, plan: Plan, store: Store, findings: Findings | None, wi
     except WhichloraError as error:
         if not wishes["optional"]:
             raise
-        return {"skipped": error.message}
+        return {"skipped": f"{error.message} {error.fix}".strip()}
 
 
 def _write_one(
@@ -128,7 +128,7 @@ def _write_one(
         if not wishes["optional"]:
             raise
         shutil.rmtree(draft, ignore_errors=True)
-        return {"skipped": error.message}
+        return {"skipped": f"{error.message} {error.fix}".strip()}
 
 
 def _selected(plan: Plan, store: Store, findings: Findings | None, wishes: dict[str, Any]) -> tuple[Any, Any]:
@@ -164,8 +164,11 @@ def _dataset(
 
 def _setup(draft: Path, plan: Plan, store: Store, findings: Findings | None, wishes: dict[str, Any]) -> dict[str, Any]:
     from whichlora.export.chosen import leading
+    from whichlora.export.located import located
     from whichlora.export.script import safe_name
     from whichlora.export.setup import write_setup
+
+    plan = located(plan, store.folder)
 
     choice = leading(plan, findings.recommendation if findings else None, wishes["candidate"])
     generations = store.generations()

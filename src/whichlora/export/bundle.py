@@ -233,6 +233,8 @@ def _without_paths(plan: Plan, portable: Portable) -> dict[str, Any]:
     data = plan_to_json(plan)
     data["base"]["location"] = plan.base.id
     for row in data["candidates"]:
+        if row["merged"] is not None:
+            row["merged"]["path"] = Path(row["merged"]["path"]).name
         for use in (*row["adapters"], *row["sampler"]["adapters"]):
             use["path"] = portable.places.get(use["sha256"], Path(use["path"]).name)
     return {"schema": "whichlora.plan-record/1", "plan": data}
