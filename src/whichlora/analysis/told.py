@@ -11,7 +11,7 @@ from typing import Any
 from whichlora.analysis.chaining import ChainResult
 from whichlora.analysis.combining import Interference, Proposal, StackResult
 from whichlora.analysis.ledger import Ledger
-from whichlora.analysis.masking import MaskResult
+from whichlora.analysis.masking import Coverage, MaskResult
 from whichlora.analysis.routing import Routing
 from whichlora.analysis.sweeping import SweepResult
 from whichlora.analysis.words import listed
@@ -172,17 +172,27 @@ WHO = {"people": "people's votes", "truth": "the ground truth", "controls": "the
 """Who says which pictures keep the person."""
 
 
-def masks(results: Sequence[MaskResult], row: str, labels: str, overlap: float | None, ledger: Ledger) -> list[str]:
+_MASKED = {"identity": "likeness of the masked person", "subject": "structure kept inside the mask"}
+
+
+def masks(
+    results: Sequence[MaskResult], row: str, labels: str, seen: tuple[float | None, Coverage], ledger: Ledger
+) -> list[str]:
     """Sentences of a comparison of drawn with default masks.
 
     Args:
         results: One per measure.
         row: The candidate that drew the masks.
         labels: 'people', 'truth' or 'controls'.
-        overlap: Mean overlap of both kinds of mask, 0 to 1.
+        seen: Mean overlap of both kinds of mask, 0 to 1, and how many pictures have them.
         ledger: Takes the figures.
     """
-    lines: list[str] = []
+    overlap, coverage = seen
+    lines = [ledger.say(
+        f"{row} drew a usable mask for {ledger.put('masks/drawn', coverage.drawn, 'count')} of "
+        f"{ledger.put('masks/pictures', coverage.pictures, 'count')} pictures; there is a default mask for "
+        f"{ledger.put('masks/default', coverage.default, 'count')}."
+    )]
     if overlap is not None:
         lines.append(ledger.say(
             f"Masks drawn by {row} and the default masks cover the same pixels to "
@@ -190,14 +200,17 @@ def masks(results: Sequence[MaskResult], row: str, labels: str, overlap: float |
         ))
     for found in results:
         key = f"masks/{found.measure}"
-        what = {"identity": "likeness of the masked person", "subject": "structure kept inside the mask"}[found.measure]
         text = (
-            f"{what}, judged by {WHO[labels]}: right pictures rank above wrong ones with probability "
+            f"{_MASKED[found.measure]}, judged by {WHO[labels]}: right pictures rank above wrong ones with probability "
             f"{ledger.put(f'{key}/drawn', found.drawn, 'probability')} under drawn masks and "
             f"{ledger.put(f'{key}/default', found.default, 'probability')} under default masks "
             f"({ledger.put(f'{key}/pictures', found.pictures, 'count')} pictures)"
         )
         lines.append(ledger.say(text + (f"; {found.note}." if found.note else ".")))
+    lines += [ledger.say(
+        f"{_MASKED[measure]}: {ledger.put(f'masks/{measure}/lost', count, 'count')} pictures that the default masks let "
+        f"be read cannot be read under drawn masks."
+    ) for measure, count in coverage.lost.items() if count]
     helping = [found.measure for found in results if found.helps]
     lines.append(ledger.say(
         f"Drawn masks help at {listed(helping)}, so they are kept there." if helping else
