@@ -66,7 +66,8 @@ def test_text_says_what_it_is_and_judges_nothing(capsys, files):
     (("--method", "ties", "--density", "nan"), "density nan is out of range"),
     (("--rank", "0"), "rank 0 is out of range"), (("--sign", "best"), "--sign 'best'"),
     (("--format", "int8"), "number format 'int8'"),
-    (("--rank", "2"), "--rank has no effect on 'cat'"), (("--method", "linear", "--density", "0.3"), "--density has no"),
+    (("--rank", "2"), "--rank has no effect on 'cat'"),
+    (("--method", "linear", "--density", "0.3"), "--density has no"),
     (("--method", "ties", "--seed", "1"), "--seed has no"), (("--method", "svd", "--sign", "total"), "--sign has no"),
 ])
 def test_wrong_settings_are_one_sentence(capsys, files, words, said):

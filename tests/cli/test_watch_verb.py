@@ -17,7 +17,16 @@ from whichlora.cli._floor import is_below
 from whichlora.cli.main import main
 from whichlora.cli.stages import conclude, stored_plan
 from whichlora.lease import owned
-from whichlora.plan.watching import Memory, Seen, find_new, load_memory, load_rows, read_catalogue, save_memory, save_rows
+from whichlora.plan.watching import (
+    Memory,
+    Seen,
+    find_new,
+    load_memory,
+    load_rows,
+    read_catalogue,
+    save_memory,
+    save_rows,
+)
 from whichlora.store import Store
 from whichlora.suite.loading import load_suite
 from whichlora.suite.schema import CandidateSpec
@@ -144,7 +153,7 @@ def test_nothing_is_watched_before_anything_was_decided(project, tmp_path, capsy
 def test_what_two_looks_found_at_once_is_one_row_and_nothing_is_forgotten(project, tmp_path, monkeypatch, capsys):
     """The second look began before the first had written anything."""
     good, bad = (
-        Repo(f"a/{name}", {"x.safetensors": File(painters.lora(tmp_path / f"{name}.safetensors", camera=able).read_bytes())})
+        Repo(f"a/{name}", {"x.safetensors": File(painters.lora(tmp_path / f"{name}.st", camera=able).read_bytes())})
         for name, able in (("good", 0.5), ("bad", 0.0))
     )
     survey = survey_of(tmp_path / "s.json", good, bad)
@@ -175,11 +184,13 @@ def late(survey):
     return find_new(read_catalogue(survey), suite, Memory())[0]
 
 
-def test_a_busy_project_is_not_looked_at(project, tmp_path, capsys):
-    survey = survey_of(tmp_path / "s.json", Repo("a/one", {"x.safetensors": File(b"x" * 99)}))
-    with owned(project):
-        said = watch(capsys, project, "--catalogue", survey, "--offline", status=2)
-        assert "work" in said or "use" in said
+def test_a_busy_project_is_not_looked_at(project, tmp_path, monkeypatch, capsys):
+    repo = Repo("a/one", {"x.safetensors": File(painters.lora(tmp_path / "g.safetensors", camera=0.5).read_bytes())})
+    survey = survey_of(tmp_path / "s.json", repo)
+    with Hub([repo]) as hub, owned(project):
+        use(hub, tmp_path / "home", monkeypatch)
+        watch(capsys, project, "--catalogue", survey, "--fetch", status=2)
+        assert hub.bytes_of("x.safetensors") == 0, "nothing is fetched for a project that cannot be written"
         assert watch(capsys, project, "--catalogue", survey, "--offline", "--dry-run")["looked_at"] == 1
 
 
@@ -224,7 +235,8 @@ def test_a_download_that_is_not_what_was_promised_waits(project, tmp_path, monke
 
 @pytest.mark.parametrize(("rates", "floor", "below"), [
     ((0.7,), 0.7, False), ((float(np.mean([0.1, 0.2, 0.3, 0.6])) * 7 / 3,), 0.7, False), ((0.7 - 2e-16,), 0.7, False),
-    ((0.699,), 0.7, True), ((0.2, 0.9), 0.9, False), ((None,), 0.0, False), ((None,), 0.01, True), ((0.0,), None, False),
+    ((0.699,), 0.7, True), ((0.2, 0.9), 0.9, False), ((None,), 0.0, False), ((None,), 0.01, True),
+    ((0.0,), None, False),
 ])
 def test_a_floor_is_not_missed_by_rounding(rates, floor, below, capsys):
     rows = [SimpleNamespace(role="candidate", ccr=SimpleNamespace(value=rate)) for rate in rates]

@@ -19,9 +19,7 @@ from whichlora.plan.watching import (
     save_rows,
 )
 from whichlora.suite.combinations import with_combinations
-from whichlora.survey.names import local_name
 from whichlora.suite.loading import parse_suite
-from whichlora.survey.names import local_name
 from whichlora.suite.templating import render_suite
 from whichlora.survey.names import local_name
 

@@ -80,6 +80,24 @@ def proposal(found: Proposal, ledger: Ledger) -> str:
     )
 
 
+def unproposed(leaders: Mapping[str, str], others: Sequence[str], ledger: Ledger) -> str:
+    """Why no stack is proposed.
+
+    Args:
+        leaders: Must-have → the LoRA that is ahead of the base at it, '' for none.
+        others: Capabilities that were tested and are no must-haves.
+        ledger: Takes the figures.
+    """
+    ahead = [f"{name or 'no LoRA'} at {listed([c for c, owner in leaders.items() if owner == name])}"
+             for name in dict.fromkeys(leaders.values())]
+    text = "No two of the measured LoRAs complement each other, so no stack is worth its pictures."
+    if ahead:
+        text += f" Ahead of the base are {listed(ahead)}."
+    if others:
+        text += f" Only must-haves count, and {listed(others)} {'is' if len(others) == 1 else 'are'} none."
+    return ledger.say(text)
+
+
 def _owned(found: Proposal, name: str) -> list[str]:
     return [capability for capability, owner in found.owners.items() if owner == name]
 
@@ -208,8 +226,8 @@ def masks(
         )
         lines.append(ledger.say(text + (f"; {found.note}." if found.note else ".")))
     lines += [ledger.say(
-        f"{_MASKED[measure]}: {ledger.put(f'masks/{measure}/lost', count, 'count')} pictures that the default masks let "
-        f"be read cannot be read under drawn masks."
+        f"{_MASKED[measure]}: {ledger.put(f'masks/{measure}/lost', count, 'count')} pictures that the default masks "
+        f"let be read cannot be read under drawn masks."
     ) for measure, count in coverage.lost.items() if count]
     helping = [found.measure for found in results if found.helps]
     lines.append(ledger.say(

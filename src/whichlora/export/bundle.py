@@ -247,7 +247,8 @@ def _local(written: str) -> str:
 
 def _readme(document: Mapping[str, Any]) -> str:
     loras = "\n".join(
-        f"- `{_local(item['written'])}`: SHA-256 {item['sha256']}, licence {item['licence']}" for item in document["loras"]
+        f"- `{_local(item['written'])}`: SHA-256 {item['sha256']}, licence {item['licence']}"
+        for item in document["loras"]
     ) or "- none"
     photos = (
         "The photographs are included, with their owner's consent to this bundle." if document["with_photos"] else

@@ -126,8 +126,8 @@ def find_new(
         seen = proposal.key in memory.seen or (proposal.sha256 is None and place in known)
         measured = present.get(local_name(proposal.repo_id, proposal.file))
         if place in rows and None not in (measured, proposal.sha256) and measured != proposal.sha256:
-            unclear.append(f"{place} has a new upload; its row was measured with the old one, and stays as it is. To test "
-                           "the new one, fetch it by hand and name it as a row of its own.")
+            unclear.append(f"{place} has a new upload; its row was measured with the old one, and stays as it is. To "
+                           "test the new one, fetch it by hand and name it as a row of its own.")
         if seen or place in rows or (proposal.sha256 is not None and proposal.sha256 in present.values()):
             continue
         found.append(proposal)
