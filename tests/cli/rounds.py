@@ -60,7 +60,7 @@ def planted(project, store, plan, context):
 
 
 def build(folder, loras, *, photos=2, edits=EDITS, rows=(), drawn=0):
-    """A project whose rows are made; `loras` maps a name to its numbers, `rows` are more; its folder.
+    """A project whose rows are made: of `loras` (name → numbers) and of further `rows`. Returns its folder.
 
     `drawn` asks for that many small pictures of nobody instead of portraits, for tests that need many.
     """
@@ -68,7 +68,8 @@ def build(folder, loras, *, photos=2, edits=EDITS, rows=(), drawn=0):
     painters.base(folder / "painter", strengths=BASE, sampler={"reference_area_px": (64 if drawn else 128) ** 2})
     for name in ("refs", "loras"):
         (folder / name).mkdir()
-    for source in ("president-smiling.jpg", "president-speaking.jpg", "president-standing.jpg")[:0 if drawn else photos]:
+    portraits = ("president-smiling.jpg", "president-speaking.jpg", "president-standing.jpg")
+    for source in portraits[: 0 if drawn else photos]:
         shutil.copy(PORTRAITS / source, folder / "refs" / source)
     for number in range(drawn):
         projects.photograph(folder / "refs" / f"photo{number:02d}.png", number)
