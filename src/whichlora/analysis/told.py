@@ -41,12 +41,13 @@ def sweep(found: SweepResult, name: str, own: float, photos: tuple[int, int], le
         f"{name}: {ledger.put(f'{key}/points', len(found.points), 'count')} weights from "
         f"{ledger.put(f'{key}/least', found.points[0].weight, 'weight')} to "
         f"{ledger.put(f'{key}/most', found.points[-1].weight, 'weight')} were tried on "
-        f"{ledger.put(f'{key}/picking', photos[0], 'count')} photographs. "
+        f"{ledger.put(f'{key}/picking', photos[0], 'count')} photograph{'' if photos[0] == 1 else 's'}. "
         f"Those from {ledger.put(f'{key}/low', round(best.low, 2), 'weight')} to "
         f"{ledger.put(f'{key}/high', round(best.high, 2), 'weight')} do about equally well; {pick} is their middle."
     )]
     lines.append(ledger.say(
-        f"On {ledger.put(f'{key}/judging', photos[1], 'count')} other photographs, which played no part in picking it, "
+        f"On {ledger.put(f'{key}/judging', photos[1], 'count')} other photograph{'' if photos[1] == 1 else 's'}, which "
+        f"played no part in picking it, "
         f"{ledger.put(f'{key}/pick', best.weight, 'weight')} keeps the character and does the edit in "
         f"{_rate(f'{key}/held', found.held_out, ledger)}; where it was picked it stood at "
         f"{ledger.put(f'{key}/flattered', found.picked_rate, 'percent')}."
