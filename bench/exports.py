@@ -1,11 +1,13 @@
 """Do the readers of an export read it? Counts of pairs that each loader finds, and pictures that a script repeats.
 
     python bench/exports.py --quick                       datasets, the diffusers script, a repeated bundle
-    python bench/exports.py --musubi DIR --ai-toolkit DIR also the trainers' own loaders, from checkouts of theirs
+    python bench/exports.py --musubi DIR --ai-toolkit DIR --sd-scripts DIR
+                                                          also the trainers' own loaders, from checkouts of theirs
     python bench/exports.py --json                        one JSON document on stdout
 
 The data set is of a small project whose pictures are made here. musubi-tuner's loader needs toml, voluptuous and av
-beside its checkout; ai-toolkit's needs its requirements. Without --musubi and --ai-toolkit they are not counted.
+beside its checkout; ai-toolkit's needs its requirements; sd-scripts' needs toml, voluptuous, imagesize and einops.
+A trainer whose checkout is not given is not counted.
 Exit status 1 if a figure misses its target.
 """
 
@@ -84,6 +86,22 @@ for file in data.file_list:
     file.load_caption(data.caption_dict)
 print("FOUND", sum(bool(file.caption) and bool(file.control_path) for file in data.file_list))
 """
+# sd-scripts imports two sampling pipelines of an older transformers, which no data set touches: they are stood in for.
+SD_SCRIPTS = """
+import argparse, sys, types
+sys.path.insert(0, sys.argv[1])
+for name, part in (("lpw_stable_diffusion", "StableDiffusionLongPromptWeightingPipeline"),
+                   ("sdxl_lpw_stable_diffusion", "SdxlStableDiffusionLongPromptWeightingPipeline")):
+    module = types.ModuleType(f"library.{name}")
+    setattr(module, part, None)
+    sys.modules[f"library.{name}"] = module
+from library import config_util as c
+plan = c.BlueprintGenerator(c.ConfigSanitizer(True, True, False, True)).generate(
+    c.load_user_config("dataset.toml"), argparse.Namespace(debug_dataset=False, prior_loss_weight=1.0))
+group = c.generate_dataset_group_by_blueprint(plan.dataset_group)
+group = group[0] if isinstance(group, tuple) else group
+print("FOUND", sum(bool(info.caption) for data in group.datasets for info in data.image_data.values()))
+"""
 
 
 def loader(python: str, code: str, checkout: Path, folder: Path) -> float:
@@ -128,6 +146,9 @@ def dataset_figures(work: Path, given: argparse.Namespace) -> Iterator[Figure]:
                       loader(given.python, MUSUBI, given.musubi / "src", root / "musubi"), pairs)
         yield exactly("arguments in train.toml that musubi-tuner does not know",
                       loader(given.python, MUSUBI_ARGUMENTS, given.musubi / "src", root / "musubi"), 0)
+    if given.sd_scripts is not None:
+        yield exactly("pairs that sd-scripts' loader reads",
+                      loader(given.python, SD_SCRIPTS, given.sd_scripts, root / "kohya"), pairs)
     if given.ai_toolkit is not None:
         yield exactly("pairs that ai-toolkit's loader reads",
                       loader(given.python, AI_TOOLKIT, given.ai_toolkit, root / "ai-toolkit"), pairs)
@@ -154,6 +175,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--musubi", type=Path, help="a checkout of musubi-tuner")
     parser.add_argument("--ai-toolkit", type=Path, help="a checkout of ai-toolkit")
+    parser.add_argument("--sd-scripts", type=Path, help="a checkout of kohya's sd-scripts")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has the trainers' packages")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

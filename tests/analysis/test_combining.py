@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from analysis.small_worlds import FAMILIES
-from whichlora.analysis.combining import calmed, compare, propose, wording
+from whichlora.analysis.combining import calmed, compare, leaders, propose, wording
+from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.simulate import World, table_of
+from whichlora.analysis.told import unproposed
 from whichlora.types import Candidate
 
 BASE = (0.3, 0.3, 0.3, 0.3)
@@ -42,6 +44,16 @@ def test_complementary_winners_are_proposed_with_what_they_would_bring():
 ])
 def test_nothing_is_proposed_where_nothing_complements(rows):
     assert propose(table({"base": BASE, **rows}), FAMILIES) == []
+
+
+def test_who_is_ahead_of_the_base_is_told_where_nothing_is_proposed():
+    found = leaders(table({"base": BASE, "angles": ANGLES, "worse angles": (0.6, 0.3, 0.3, 0.3)}), FAMILIES)
+    assert found == {FAMILIES[0]: "angles", **dict.fromkeys(FAMILIES[1:], "")}
+    ledger = Ledger()
+    text = unproposed({"camera": "angles", "lighting": "", "background": ""}, ["expression"], ledger)
+    assert "angles at camera and no LoRA at lighting and background" in text
+    assert "expression is none" in text
+    assert [entry["text"] for entry in ledger.sentences] == [text]
 
 
 def test_never_the_power_set():

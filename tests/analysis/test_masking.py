@@ -48,3 +48,10 @@ def test_few_photographs_show_nothing(photos):
 
 def test_labels_that_are_all_alike_say_nothing():
     assert compare("identity", [Labelled("p", True, 1.0, 1.0)] * 5) is None
+
+
+def test_masks_that_fail_at_some_pictures_replace_nothing():
+    """However well they do on the others, which may be the easy ones."""
+    found = rows(np.random.default_rng(0), 4.0, 0.3)
+    assert compare("subject", found, lost=2).helps
+    assert not compare("subject", found, lost=3).helps

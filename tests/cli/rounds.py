@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from safetensors.numpy import load_file
 
+from export import projects
 from families import painters
 from whichlora.cli import _more
 from whichlora.cli.project import draft_rows, identify_base, library_versions, make_plan, open_project
@@ -58,22 +59,28 @@ def planted(project, store, plan, context):
         ], context=context)
 
 
-def build(folder, loras, *, photos=2, edits=EDITS):
-    """A project whose single rows are made; `loras` maps a name to its numbers. Returns its folder."""
+def build(folder, loras, *, photos=2, edits=EDITS, rows=(), drawn=0):
+    """A project whose rows are made: of `loras` (name → numbers) and of further `rows`. Returns its folder.
+
+    `drawn` asks for that many small pictures of nobody instead of portraits, for tests that need many.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    painters.base(folder / "painter", strengths=BASE, sampler={"reference_area_px": 128 * 128})
+    painters.base(folder / "painter", strengths=BASE, sampler={"reference_area_px": (64 if drawn else 128) ** 2})
     for name in ("refs", "loras"):
         (folder / name).mkdir()
-    for source in ("president-smiling.jpg", "president-speaking.jpg", "president-standing.jpg")[:photos]:
+    portraits = ("president-smiling.jpg", "president-speaking.jpg", "president-standing.jpg")
+    for source in portraits[: 0 if drawn else photos]:
         shutil.copy(PORTRAITS / source, folder / "refs" / source)
+    for number in range(drawn):
+        projects.photograph(folder / "refs" / f"photo{number:02d}.png", number)
     for name, numbers in loras.items():
         painters.lora(folder / "loras" / f"{name}.safetensors", **numbers)
     suite = {
         "schema": "whichlora.suite/1", "name": "t", "base": {"family": "painter", "location": "painter"},
-        "subject": "photograph", "must_have": list(dict.fromkeys(edit[1] for edit in edits)),
-        "sources": {"count": photos}, "seeds": [1],
+        "subject": "other" if drawn else "photograph", "must_have": list(dict.fromkeys(edit[1] for edit in edits)),
+        "sources": {"count": drawn or photos}, "seeds": [1],
         "edits": [{"name": n, "family": f, "prompt": p, "target": t} for n, f, p, t in edits],
-        "candidates": [{"name": name, "loras": f"{name}.safetensors"} for name in loras],
+        "candidates": [{"name": name, "loras": f"{name}.safetensors"} for name in loras] + list(rows),
     }
     (folder / "whichlora.yaml").write_text(yaml.safe_dump(suite, sort_keys=False), encoding="utf-8")
     project = open_project(folder)

@@ -6,6 +6,7 @@ import pytest
 
 from lora import factory, sabotage
 from whichlora.cli.main import main
+from whichlora.cli.merge import _percent
 
 
 @pytest.fixture
@@ -60,9 +61,14 @@ def test_text_says_what_it_is_and_judges_nothing(capsys, files):
 @pytest.mark.parametrize(("words", "said"), [
     (("--method", "tie"), "no merge method named 'tie'. Did you mean: ties"),
     (("--weights", "1"), "2 files, but 1 weights"), (("--weights", "1,x"), "no list of numbers"),
-    (("--weights", "1,9"), "out of range"), (("--density", "0"), "density 0 is out of range"),
+    (("--weights", "1,9"), "out of range"), (("--weights", "nan,1"), "nan is out of range"),
+    (("--method", "ties", "--density", "0"), "density 0 is out of range"),
+    (("--method", "ties", "--density", "nan"), "density nan is out of range"),
     (("--rank", "0"), "rank 0 is out of range"), (("--sign", "best"), "--sign 'best'"),
     (("--format", "int8"), "number format 'int8'"),
+    (("--rank", "2"), "--rank has no effect on 'cat'"),
+    (("--method", "linear", "--density", "0.3"), "--density has no"),
+    (("--method", "ties", "--seed", "1"), "--seed has no"), (("--method", "svd", "--sign", "total"), "--sign has no"),
 ])
 def test_wrong_settings_are_one_sentence(capsys, files, words, said):
     status, out, err = merge(capsys, files, *words)
@@ -82,6 +88,32 @@ def test_files_are_never_replaced_by_accident(capsys, files):
     assert merge(capsys, files, "--method", "ties", "--force")[0] == 0
     assert (files / "m.safetensors").read_bytes() != first
     assert merge(capsys, files, out="m.bin")[0] == 2
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (0.0, "0 %"), (3e-8, "0 %"), (3.14e-4, "0.031 %"), (0.046, "4.6 %"), (0.98, "98 %"), (2.51, "251 %"),
+])
+def test_a_difference_is_a_plain_number(error, said):
+    assert _percent(error) == said
+
+
+def test_a_merge_that_would_do_nothing_replaces_nothing(capsys, files):
+    assert merge(capsys, files)[0] == 0
+    first = (files / "m.safetensors").read_bytes()
+    status, out, err = merge(capsys, files, "--method", "ties", "--density", "1e-6", "--force")
+    assert (status, out) == (1, "")
+    assert "larger density" in " ".join(err.split())
+    assert (files / "m.safetensors").read_bytes() == first
+    assert not list(files.glob(".*"))
+
+
+def test_parts_of_two_bases_are_said(capsys, files):
+    for name, base in (("a", "Qwen-Image-Edit-2511"), ("镜头 b", "Qwen-Image-Edit-Plus")):
+        drawn = factory.plain(factory.SPELLINGS["kohya"], factory.MODULES, 4, 2.0, len(name), factory.gauss)
+        factory.write(files / f"{name}.safetensors", drawn.tensors, {"modelspec.architecture": f"{base}/lora"})
+    status, out, _ = merge(capsys, files)
+    assert status == 0
+    assert "different bases: Qwen/Qwen-Image-Edit-2509, Qwen/Qwen-Image-Edit-2511" in " ".join(out.split())
 
 
 def test_a_part_that_the_gate_refuses_is_named(capsys, files):

@@ -7,13 +7,14 @@ import pytest
 from cli import rounds
 from whichlora.analysis.lint import lint
 from whichlora.cli import _more
-from whichlora.cli.combine import measure_stacks, propose
+from whichlora.cli.combine import measure_stacks, propose, standing
 from whichlora.cli.main import main
 from whichlora.cli.route import judge
 from whichlora.cli.sweep import run_sweep
 from whichlora.errors import ProjectError, UnknownNameError, UserError
 from whichlora.store import Store
 from whichlora.suite.combinations import load_combinations
+from whichlora.types import Generation
 
 LORAS = {
     "light": {"lighting": 0.7}, "scene": {"background": 0.7},
@@ -132,6 +133,44 @@ def test_an_interfering_pair_is_tried_calmer_and_then_rejected(tmp_path, planted
         assert stack["verdict"] != "better"
 
 
+def test_with_enough_photographs_a_complementary_pair_is_kept_and_an_interfering_one_rejected(tmp_path, planted):
+    """'scene' adds what 'light' lacks; 'rude' adds the same and undoes 'light' at every weight that still adds it."""
+    folder = rounds.build(tmp_path / "p", {
+        "light": {"lighting": 0.55}, "scene": {"background": 0.7}, "rude": {"background": 0.95, "lighting": -0.9},
+    }, drawn=6)
+    with _more.open_measured(folder, "cpu", rounds.HERE) as measured:
+        found = [one for one in propose(measured, 6) if "light" in one.parts]
+        assert {frozenset(one.parts) for one in found} == {frozenset({"light", "scene"}), frozenset({"light", "rude"})}
+        document = measure_stacks(measured, found)
+    good = [stack for stack in document["stacks"] if set(stack["parts"]) == {"light", "scene"}]
+    bad = [stack for stack in document["stacks"] if set(stack["parts"]) == {"light", "rude"}]
+    assert [stack["verdict"] for stack in good] == ["better"]
+    assert good[0]["complementary"]
+    assert good[0]["against_better"]["value"] == 0.5
+    assert len(bad) > 1, "calmer weights were tried before it was given up"
+    assert {stack["verdict"] for stack in bad} == {"worse"}
+    assert all(list(stack["lost"]) == ["lighting"] for stack in bad)
+    assert any("is rejected: it loses lighting" in text for text in document["sentences"])
+    assert clean({**document, "named": ["scene", "rude", *(stack["name"] for stack in document["stacks"])]}) == []
+
+
+def test_a_stack_that_the_user_named_is_compared_with_its_parts_though_nothing_is_proposed(tmp_path, planted):
+    """'strong' does all that 'light' does and more, so no stack of them is proposed."""
+    folder = rounds.build(tmp_path / "p", {"light": {"lighting": 0.7}, "strong": {"lighting": 0.7, "background": 0.7}},
+                          rows=[{"name": "mine", "loras": "light.safetensors:0.5 + strong.safetensors"}])
+    with _more.open_measured(folder, "cpu", rounds.HERE) as measured:
+        assert propose(measured, 3) == []
+        assert standing(measured) == ["mine"]
+        document = measure_stacks(measured, [])
+        stored = measured.store.document("combinations")
+    assert [stack["name"] for stack in document["stacks"]] == ["mine"]
+    assert stored["stacks"][0]["better_part"] == "strong"
+    assert document["sentences"][0].startswith("No two of the measured LoRAs complement each other")
+    assert "Ahead of the base are light at lighting and strong at background" in document["sentences"][0]
+    assert clean({**document, "named": ["mine", "strong"]}) == []
+    assert not (folder / "combinations.yaml").exists()
+
+
 def test_a_merge_can_be_measured_beside_its_stack(project):
     with _more.open_measured(project, "cpu", rounds.HERE) as measured:
         found = [one for one in propose(measured, 3) if set(one.parts) == {"light", "scene"}]
@@ -212,6 +251,26 @@ def test_a_chain_measures_the_loss_of_each_step_by_real_metrics(tmp_path):
     assert {cell.id for cell in plan.cells} == fresh
     assert {cell.id for cell in other.cells}.isdisjoint(fresh)
     assert plan.sources[0].facts["generated"]
+
+
+def test_a_first_picture_that_failed_is_a_failed_chain_and_not_left_out(tmp_path):
+    from whichlora.cli.chain import run_chain
+
+    project = rounds.build(tmp_path / "p", {"light": LORAS["light"], "scene": LORAS["scene"]})
+    with _more.open_measured(project, "cpu", rounds.HERE) as measured:
+        whole = run_chain(measured, (measured.row("light"), "lighting"), (measured.row("scene"), "background"))
+        assert (whole["links"], whole["whole"]["value"], whole["first"]["value"]) == (2, 1.0, 1.0)
+        start = first_picture(measured, "light", "lighting")[0]
+        failed = Generation(start.id, "failed", None, {}, 0, error="out of memory")
+    with Store(project) as store:
+        store.forget(start.id)
+        store.add_generation(failed)
+    with _more.open_measured(project, "cpu", rounds.HERE) as measured:
+        half = run_chain(measured, (measured.row("light"), "lighting"), (measured.row("scene"), "background"))
+    assert half["links"] == 2
+    assert half["first"]["value"] == half["survived"]["value"] == half["second"]["value"] == 0.5
+    assert half["whole"]["value"] == 0.5
+    assert half["direct"]["value"] == 1.0
 
 
 def first_picture(measured, row, kind):

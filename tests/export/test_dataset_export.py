@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -208,6 +209,25 @@ def test_an_existing_folder_is_left_alone(finished, tmp_path, capsys):
     said = export(capsys, finished.folder, "dataset", "--to", str(tmp_path / "out"), status=2)
     assert "not empty" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_place_that_cannot_be_is_one_sentence_and_a_link_is_followed(finished, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+
+    def kohya(to, status=0):
+        words = ("dataset", "--layout", "kohya", "--to", str(to))
+        return " ".join(str(export(capsys, finished.folder, *words, status=status)).split())
+
+    assert "is no folder" in kohya(tmp_path / "file", 2)
+    assert "is no folder" in kohya(tmp_path / "file" / "deep" / "x", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)
+        assert "may not be written" in kohya(tmp_path / "deep" / "x", 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+    (tmp_path / "link").symlink_to(tmp_path / "not there yet")
+    kohya(tmp_path / "link")
+    assert (tmp_path / "not there yet" / "dataset" / "manifest.json").is_file()
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_disk_that_fails_half_way_leaves_nothing(finished, tmp_path, capsys, monkeypatch):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from families import tiny
 from whichlora import registry
 from whichlora.errors import RefusedError, UnknownNameError
 from whichlora.export.chosen import choose, leading
+from whichlora.export.located import located
 from whichlora.export.setup import write_setup
 from whichlora.findings import Recommendation
 from whichlora.run.runner import run_plan
@@ -93,6 +96,43 @@ def test_the_script_follows_prompt_and_seed(made, tmp_path, monkeypatch):
     assert int(np.abs(found.astype(int) - pictures["two of them"].astype(int)).max()) > 10
 
 
+def test_the_script_reads_a_photograph_as_the_comparison_did(made, tmp_path):
+    """Transparency over black, 16 bits, a palette with a transparent colour, a turned picture."""
+    from whichlora.suite.photos import open_picture
+
+    _, plan, generations, _ = made
+    write_setup(tmp_path, plan, plan.candidates[2], generations)
+    read = runpy.run_path(str(tmp_path / "edit.py"))["read"]
+    draw = np.random.default_rng(0)
+    clear = draw.integers(0, 255, (40, 56, 4), np.uint8)
+    clear[:20, :, :3], clear[:20, :, 3] = 0, 0
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    Image.fromarray(draw.integers(0, 65535, (40, 56), np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(clear[..., :3]).quantize(8).save(tmp_path / "palette.png", transparency=0)
+    Image.fromarray(clear[..., :3]).save(tmp_path / "turned.png", exif=turned)
+    for name in ("clear", "deep", "palette", "turned"):
+        path = tmp_path / f"{name}.png"
+        np.testing.assert_array_equal(np.asarray(read(path)), open_picture(path))
+
+
+def test_the_script_says_in_a_sentence_what_is_wrong(made, tmp_path, monkeypatch, capsys):
+    root, plan, generations, _ = made
+    write_setup(tmp_path, plan, plan.candidates[2], generations)
+    photo = root / "refs" / "ada.png"
+    (tmp_path / "file").write_bytes(b"")
+    for words, said in (((tmp_path / "gone.png",), "gone.png"), ((tmp_path / "README.md",), "README.md"),
+                        ((photo, "--out", tmp_path / "file" / "x.png"), "file"), ((photo,) * 4, "at most three")):
+        with pytest.raises(SystemExit) as stop:
+            run_script(tmp_path, monkeypatch, *words)
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+    run_script(tmp_path, monkeypatch, photo, "--out", tmp_path / "new" / "x.png")
+    assert (tmp_path / "new" / "x.png").stat().st_size > 100
+    assert "note:" not in capsys.readouterr().err, "the same versions are no news"
+
+
 def test_the_canonical_copies_mean_what_the_originals_meant(made, tmp_path):
     """Loaded by the product's own reader, a copy gives the same change as the file it was made from."""
     from whichlora.lora.delta import load_canonical
@@ -124,6 +164,21 @@ CORE_NODES = {
     "KSampler": {"model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative", "latent_image",
                  "denoise"},
     "VAEDecode": {"samples", "vae"}, "SaveImage": {"images", "filename_prefix"},
+}
+SOCKETS = {
+    # class: linked inputs in the order of ComfyUI's source, optional ones included
+    "LoraLoaderModelOnly": ["model"], "ModelSamplingAuraFlow": ["model"], "CFGNorm": ["model"],
+    "ImageScale": ["image"], "VAEEncode": ["pixels", "vae"],
+    "TextEncodeQwenImageEditPlus": ["clip", "vae", "image1", "image2", "image3"],
+    "ReferenceLatent": ["conditioning", "latent"], "FluxKontextMultiReferenceLatentMethod": ["conditioning"],
+    "KSampler": ["model", "positive", "negative", "latent_image"], "VAEDecode": ["samples", "vae"],
+    "SaveImage": ["images"],
+}
+WIDGETS = {
+    # class: settings in the editor; a seed has "control after generate" beside it, a picture its upload button
+    "UNETLoader": 2, "CLIPLoader": 3, "VAELoader": 1, "LoraLoaderModelOnly": 2, "ModelSamplingAuraFlow": 1,
+    "CFGNorm": 2, "LoadImage": 2, "ImageScale": 4, "TextEncodeQwenImageEditPlus": 1,
+    "FluxKontextMultiReferenceLatentMethod": 1, "EmptySD3LatentImage": 3, "KSampler": 7, "SaveImage": 1,
 }
 OUTPUTS = {
     "UNETLoader": ["MODEL"], "CLIPLoader": ["CLIP"], "VAELoader": ["VAE"], "LoraLoaderModelOnly": ["MODEL"],
@@ -165,6 +220,13 @@ def test_the_workflow_is_wired_as_the_nodes_take_it(made, tmp_path, name):
     session = FAMILY.load(plan.base, "cpu")
     assert (height, width) == session.output_size(np.zeros((64, 90, 3), np.uint8), row.sampler)
     editor = json.loads((tmp_path / "comfyui-workflow.json").read_text(encoding="utf-8"))
+    for key in ("nodes", "links"):
+        numbers = [item["id"] if key == "nodes" else item[0] for item in editor[key]]
+        assert len(numbers) == len(set(numbers))
+        assert max(numbers) == editor[f"last_{key[:-1]}_id"]
+    for node in editor["nodes"]:
+        assert [item["name"] for item in node["inputs"]] == SOCKETS.get(node["type"], [])
+        assert len(node["widgets_values"]) == WIDGETS.get(node["type"], 0), node
     assert [node["type"] for node in editor["nodes"]] == [node["class_type"] for node in api.values()]
     by_id = {node["id"]: node for node in editor["nodes"]}
     for link, start, slot, end, place, kind in editor["links"]:
@@ -211,8 +273,29 @@ def test_the_recommended_set_ups_are_exported(made):
     assert names(leading(plan, None, ["base"])) == ["base"]
     with pytest.raises(UnknownNameError, match="fast"):
         choose(plan, None, ["fsat"])
-    with pytest.raises(UnknownNameError):
+    with pytest.raises(RefusedError, match=r"nothing was decided yet.*--candidate: two of them, fast, base"):
         leading(plan, None)
+    with pytest.raises(RefusedError, match="training"):
+        leading(plan, advice("", "custom"))
+    with pytest.raises(RefusedError, match="lean to training"):
+        leading(plan, replace(advice("", "undecided"), provisional="custom"))
+
+
+def test_the_files_of_a_moved_project_are_found_by_name_and_content(made, tmp_path):
+    _, plan, *_ = made
+    row = plan.candidates[0]
+    old = [Path(use.path) for use in row.adapters]
+    lost = tuple(replace(use, path=str(tmp_path / "old place" / path.name))
+                 for use, path in zip(row.adapters, old, strict=True))
+    moved = replace(plan, candidates=(replace(row, adapters=lost, merged=lost[0]),))
+    (tmp_path / "now" / "loras" / "author").mkdir(parents=True)
+    shutil.copy(old[0], tmp_path / "now" / "loras" / "author")
+    (tmp_path / "now" / "loras" / old[1].name).write_bytes(b"another file of that name")
+    found = located(moved, tmp_path / "now").candidates[0]
+    assert found.adapters[0].path == str(tmp_path / "now" / "loras" / "author" / old[0].name)
+    assert found.merged == found.adapters[0]
+    assert found.adapters[1] == lost[1], "a file of the name with other content is not taken"
+    assert located(plan, tmp_path / "now") == plan
 
 
 def test_what_cannot_be_reproduced_is_refused(made, tmp_path):

@@ -363,6 +363,19 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_left(tmp_path):
     assert not out.parent.exists() or list(out.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_parts_that_cancel_but_for_rounding_are_refused(tmp_path, kind):
+    """The same change in two files, one of them with its strength moved into a factor: nothing but rounding is left."""
+    spelling = factory.SPELLINGS["diffusers"]
+    drawn = factory.plain(spelling, SMALL, 4, None, 1, factory.gauss)
+    moved = {key: value * np.float32(3.7 if "lora_A" in key else 1 / 3.7) for key, value in drawn.tensors.items()}
+    uses = [AdapterUse(name, str(factory.write(tmp_path / f"{name}.safetensors", tensors)), "", weight)
+            for name, tensors, weight in (("a", drawn.tensors, 1.0), ("b", moved, -1.0))]
+    with pytest.raises(RefusedError, match="cancel"):
+        merged.merge_files(uses, Recipe("cat"), tmp_path / "m.safetensors", shape=TINY, number_format=kind)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
 def test_a_full_disk_leaves_nothing(pair, tmp_path, monkeypatch):
     def full(_file):
         raise OSError(28, "No space left on device")

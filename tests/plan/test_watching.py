@@ -21,6 +21,7 @@ from whichlora.plan.watching import (
 from whichlora.suite.combinations import with_combinations
 from whichlora.suite.loading import parse_suite
 from whichlora.suite.templating import render_suite
+from whichlora.survey.names import local_name
 
 LIGHTNING = "lightx2v/Qwen-Image-Lightning:Qwen-Image-Edit-2509/Fast-4steps.safetensors"
 
@@ -50,7 +51,7 @@ def test_what_is_in_the_suite_or_was_decided_is_not_new():
     there = suite([{"name": "old", "loras": "a/here:x.safetensors:0.8 + b.safetensors"}],
                   {"fast": {"loras": "a/sampler:s.safetensors"}})
     memory = Memory({f"a/refused:x.safetensors@{'4' * 64}": Seen("refused", reason="no")})
-    found, unclear = find_new(entries, there, memory, present={"3" * 64})
+    found, unclear = find_new(entries, there, memory, present={"p.safetensors": "3" * 64})
     assert [item.repo_id for item in found] == ["a/new"]
     assert unclear == []
 
@@ -60,6 +61,17 @@ def test_a_new_upload_under_an_old_name_is_new_and_an_unknown_hash_is_not():
     assert names(find_new([entry(sha="2" * 64)], suite(), memory)[0]) == ["one"]
     assert find_new([entry(sha="1" * 64)], suite(), memory)[0] == []
     assert find_new([entry(sha=None)], suite(), memory)[0] == []
+
+
+def test_a_new_upload_under_the_name_of_a_row_is_told_and_not_mixed_into_it():
+    there = suite([{"name": "old", "loras": "a/one:x.safetensors:0.8"}])
+    name = local_name("a/one", "x.safetensors")
+    found, told = find_new([entry(sha="2" * 64)], there, Memory(), present={name: "1" * 64})
+    assert found == []
+    assert len(told) == 1
+    assert "a/one:x.safetensors has a new upload" in told[0]
+    assert find_new([entry(sha="1" * 64)], there, Memory(), present={name: "1" * 64}) == ([], [])
+    assert find_new([entry(sha=None)], there, Memory(), present={name: "1" * 64}) == ([], [])
 
 
 def test_only_compatible_files_of_the_wanted_lists_count():

@@ -143,6 +143,23 @@ def propose(
     return kept[:limit]
 
 
+def leaders(table: Table, must: Sequence[str]) -> dict[str, str]:
+    """Must-have → the single LoRA that is ahead of the base at it by shrunken rates; '' where none is."""
+    families = [name for name in must if name in table.families]
+    rows = [row for row in evidence.in_play(table) if table.candidates[row].role != "control"]
+    guess = _guesses(table, rows, families)
+    found: dict[str, str] = {}
+    for name in families:
+        ahead: dict[int, float] = {}
+        for row in singles(table):
+            base, value = evidence.base_of(table, row), guess.get((row, name))
+            floor = 0.0 if base is None else guess.get((base, name), 0.0)
+            if value is not None and value > floor + WORTH_TRYING:
+                ahead[row] = value
+        found[name] = table.candidates[max(ahead, key=lambda row: ahead[row])].name if ahead else ""
+    return found
+
+
 def _guesses(table: Table, rows: Sequence[int], families: Sequence[str]) -> dict[tuple[int, str], float]:
     """Shrunken rate by row and family; the plain rate where shrinking is not possible."""
     found: dict[tuple[int, str], float] = {}

@@ -11,7 +11,7 @@ from typing import Any
 from whichlora.analysis.chaining import ChainResult
 from whichlora.analysis.combining import Interference, Proposal, StackResult
 from whichlora.analysis.ledger import Ledger
-from whichlora.analysis.masking import MaskResult
+from whichlora.analysis.masking import Coverage, MaskResult
 from whichlora.analysis.routing import Routing
 from whichlora.analysis.sweeping import SweepResult
 from whichlora.analysis.words import listed
@@ -41,12 +41,13 @@ def sweep(found: SweepResult, name: str, own: float, photos: tuple[int, int], le
         f"{name}: {ledger.put(f'{key}/points', len(found.points), 'count')} weights from "
         f"{ledger.put(f'{key}/least', found.points[0].weight, 'weight')} to "
         f"{ledger.put(f'{key}/most', found.points[-1].weight, 'weight')} were tried on "
-        f"{ledger.put(f'{key}/picking', photos[0], 'count')} photographs. "
+        f"{ledger.put(f'{key}/picking', photos[0], 'count')} photograph{'' if photos[0] == 1 else 's'}. "
         f"Those from {ledger.put(f'{key}/low', round(best.low, 2), 'weight')} to "
         f"{ledger.put(f'{key}/high', round(best.high, 2), 'weight')} do about equally well; {pick} is their middle."
     )]
     lines.append(ledger.say(
-        f"On {ledger.put(f'{key}/judging', photos[1], 'count')} other photographs, which played no part in picking it, "
+        f"On {ledger.put(f'{key}/judging', photos[1], 'count')} other photograph{'' if photos[1] == 1 else 's'}, which "
+        f"played no part in picking it, "
         f"{ledger.put(f'{key}/pick', best.weight, 'weight')} keeps the character and does the edit in "
         f"{_rate(f'{key}/held', found.held_out, ledger)}; where it was picked it stood at "
         f"{ledger.put(f'{key}/flattered', found.picked_rate, 'percent')}."
@@ -78,6 +79,24 @@ def proposal(found: Proposal, ledger: Ledger) -> str:
         f"{ledger.put(f'{key}/expected', found.expected, 'percent')} over the must-haves, "
         f"{ledger.put(f'{key}/gain', found.gain, 'size')} more than the leading single set-up."
     )
+
+
+def unproposed(leaders: Mapping[str, str], others: Sequence[str], ledger: Ledger) -> str:
+    """Why no stack is proposed.
+
+    Args:
+        leaders: Must-have → the LoRA that is ahead of the base at it, '' for none.
+        others: Capabilities that were tested and are no must-haves.
+        ledger: Takes the figures.
+    """
+    ahead = [f"{name or 'no LoRA'} at {listed([c for c, owner in leaders.items() if owner == name])}"
+             for name in dict.fromkeys(leaders.values())]
+    text = "No two of the measured LoRAs complement each other, so no stack is worth its pictures."
+    if ahead:
+        text += f" Ahead of the base are {listed(ahead)}."
+    if others:
+        text += f" Only must-haves count, and {listed(others)} {'is' if len(others) == 1 else 'are'} none."
+    return ledger.say(text)
 
 
 def _owned(found: Proposal, name: str) -> list[str]:
@@ -172,17 +191,27 @@ WHO = {"people": "people's votes", "truth": "the ground truth", "controls": "the
 """Who says which pictures keep the person."""
 
 
-def masks(results: Sequence[MaskResult], row: str, labels: str, overlap: float | None, ledger: Ledger) -> list[str]:
+_MASKED = {"identity": "likeness of the masked person", "subject": "structure kept inside the mask"}
+
+
+def masks(
+    results: Sequence[MaskResult], row: str, labels: str, seen: tuple[float | None, Coverage], ledger: Ledger
+) -> list[str]:
     """Sentences of a comparison of drawn with default masks.
 
     Args:
         results: One per measure.
         row: The candidate that drew the masks.
         labels: 'people', 'truth' or 'controls'.
-        overlap: Mean overlap of both kinds of mask, 0 to 1.
+        seen: Mean overlap of both kinds of mask, 0 to 1, and how many pictures have them.
         ledger: Takes the figures.
     """
-    lines: list[str] = []
+    overlap, coverage = seen
+    lines = [ledger.say(
+        f"{row} drew a usable mask for {ledger.put('masks/drawn', coverage.drawn, 'count')} of "
+        f"{ledger.put('masks/pictures', coverage.pictures, 'count')} pictures; there is a default mask for "
+        f"{ledger.put('masks/default', coverage.default, 'count')}."
+    )]
     if overlap is not None:
         lines.append(ledger.say(
             f"Masks drawn by {row} and the default masks cover the same pixels to "
@@ -190,14 +219,17 @@ def masks(results: Sequence[MaskResult], row: str, labels: str, overlap: float |
         ))
     for found in results:
         key = f"masks/{found.measure}"
-        what = {"identity": "likeness of the masked person", "subject": "structure kept inside the mask"}[found.measure]
         text = (
-            f"{what}, judged by {WHO[labels]}: right pictures rank above wrong ones with probability "
+            f"{_MASKED[found.measure]}, judged by {WHO[labels]}: right pictures rank above wrong ones with probability "
             f"{ledger.put(f'{key}/drawn', found.drawn, 'probability')} under drawn masks and "
             f"{ledger.put(f'{key}/default', found.default, 'probability')} under default masks "
             f"({ledger.put(f'{key}/pictures', found.pictures, 'count')} pictures)"
         )
         lines.append(ledger.say(text + (f"; {found.note}." if found.note else ".")))
+    lines += [ledger.say(
+        f"{_MASKED[measure]}: {ledger.put(f'masks/{measure}/lost', count, 'count')} pictures that the default masks "
+        f"let be read cannot be read under drawn masks."
+    ) for measure, count in coverage.lost.items() if count]
     helping = [found.measure for found in results if found.helps]
     lines.append(ledger.say(
         f"Drawn masks help at {listed(helping)}, so they are kept there." if helping else

@@ -78,10 +78,10 @@ def run_chain(measured: Measured, one: tuple[Candidate, str], other: tuple[Candi
         raise UserError(f"Both steps are of the kind '{kind}': the second would replace the first.",
                         fix="Chain two kinds of edit, such as camera and lighting.")
     starts = _starts(measured, first, kind, next_kind)
-    if not starts:
+    if not any(image for *_, image in starts):
         raise ProjectError(f"'{first.name}' has no finished picture of the kind '{kind}'.",
                            fix="Run: whichlora run PROJECT")
-    plan = chained_plan(measured, then, starts)
+    plan = chained_plan(measured, then, [start for start in starts if start[3]])
     measured.measure(plan)
     links = _links(measured, first, then, plan, starts)
     result = chaining.conclude(links)
@@ -97,11 +97,12 @@ def run_chain(measured: Measured, one: tuple[Candidate, str], other: tuple[Candi
 
 
 Start = tuple["Cell", "EditCase", "EditCase", str]
-"""First step's cell and case, the second step's case on the same photograph, and the first picture's hash."""
+"""First step's cell and case, the second step's case on the same photograph, and the first picture's hash; '' where
+that picture failed to be made, which is a failure of the whole chain and stays in every denominator."""
 
 
 def _starts(measured: Measured, first: Candidate, kind: str, next_kind: str) -> list[Start]:
-    """First pictures with what is asked of them next; one seed a case."""
+    """First pictures with what is asked of them next; the first seed of every case that was tried."""
     from whichlora.analysis.chaining import pairs
 
     cases = {case.id: case for case in measured.plan.cases if not case.edit.startswith("own-")}
@@ -110,8 +111,8 @@ def _starts(measured: Measured, first: Candidate, kind: str, next_kind: str) -> 
     for cell in measured.plan.cells:
         generation = generations.get(cell.id)
         if (cell.candidate == first.name and cell.case in cases and cases[cell.case].family == kind
-                and cell.case not in cells and generation is not None and generation.image is not None):
-            cells[cell.case] = (cell, generation.image)
+                and cell.case not in cells and generation is not None):
+            cells[cell.case] = (cell, generation.image or "")
     ones: dict[str, list[str]] = defaultdict(list)
     others: dict[str, list[str]] = defaultdict(list)
     for case in cases.values():
@@ -166,11 +167,14 @@ def _links(
     links: list[Link] = []
     for cell, one, other, image in starts:
         name = f"{one.id}/{cell.seed}/{image[:12]}/{other.edit}"
+        straight = direct.get((then.name, other.id, cell.seed))
+        if not image:
+            links.append(Link(one.source, False, False, False, straight.passed if straight else None))
+            continue
         last = after.get(name)
         if last is None:
             continue
         still = again.get(last.cell.id)
-        straight = direct.get((then.name, other.id, cell.seed))
         links.append(Link(
             one.source, before[cell.id].passed if cell.id in before else None, _survived(still, last),
             last.passed, straight.passed if straight else None,

@@ -46,8 +46,8 @@ def command(
         Recipe(method)
     with open_measured(folder, device, Hiring(in_process=in_process)) as measured:
         proposals = propose(measured, most)
-        if dry_run or not proposals:
-            document: dict[str, Any] = describe(proposals, [])
+        if dry_run or not (proposals or standing(measured)):
+            document: dict[str, Any] = describe(proposals, [], why_none=_why_none(measured, proposals))
         else:
             document = measure_stacks(measured, proposals, merges or [])
             publish_again(measured, measured.plan, f"whichlora combine {folder}")
@@ -56,8 +56,6 @@ def command(
         return
     for sentence in document["sentences"]:
         answer_console.print(sentence, markup=False)
-    if not proposals:
-        answer_console.print("No two of the measured LoRAs complement each other, so no stack is worth its pictures.")
 
 
 def propose(measured: Measured, most: int) -> list[Proposal]:
@@ -67,10 +65,30 @@ def propose(measured: Measured, most: int) -> list[Proposal]:
     return combining.propose(measured.table(), measured.plan.must_have, limit=most)
 
 
+def standing(measured: Measured) -> list[str]:
+    """Stacks and merges that the project has already, whoever named them, of parts that were measured alone."""
+    from whichlora.analysis.combining import parts_of
+
+    table = measured.table()
+    return [row.name for at, row in enumerate(table.candidates)
+            if row.role == "candidate" and len(row.adapters) > 1 and len(parts_of(table, at)) > 1]
+
+
+def _why_none(measured: Measured, proposals: Sequence[Proposal]) -> tuple[dict[str, str], list[str]] | None:
+    """What a sentence needs on why nothing is proposed; None where something is."""
+    from whichlora.analysis.combining import leaders
+
+    if proposals:
+        return None
+    table, must = measured.table(), measured.plan.must_have
+    return leaders(table, must), [name for name in table.families if name not in must]
+
+
 def measure_stacks(measured: Measured, proposals: Sequence[Proposal], merges: Sequence[str] = ()) -> dict[str, Any]:
     """Measure proposed stacks (and merges), try calmer weights where parts disturb each other, store the comparison.
 
-    `combinations.yaml` gets a row for everything measured, so that later runs keep it; `measured.plan` grows by them.
+    Stacks that the project has already are compared with their parts as well. `combinations.yaml` gets a row for
+    everything measured, so that later runs keep it; `measured.plan` grows by them.
     """
     from whichlora.analysis import combining
     from whichlora.suite.combinations import load_combinations, save_combinations
@@ -99,7 +117,9 @@ def measure_stacks(measured: Measured, proposals: Sequence[Proposal], merges: Se
             if calmer is not None:
                 for other in specs(measured, proposal, calmer, ("stack",)):
                     wanted.setdefault(other.name, (other, proposal))
-    document = describe(proposals, _compared(measured, list(tried)), _overlaps(measured, proposals))
+    names = list(dict.fromkeys([*tried, *standing(measured)]))
+    document = describe(proposals, _compared(measured, names), _overlaps(measured, proposals),
+                        why_none=_why_none(measured, proposals))
     measured.store.add_document(DOCUMENT, document)
     return document
 
@@ -204,6 +224,7 @@ def _overlaps(measured: Measured, proposals: Sequence[Proposal]) -> dict[tuple[s
 def describe(
     proposals: Sequence[Proposal], results: Sequence[StackResult],
     overlaps: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    *, why_none: tuple[Mapping[str, str], Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """The document of the JSON output, the store and the report."""
     from whichlora.analysis import told
@@ -217,7 +238,8 @@ def describe(
     ]
     met = [{"parts": list(pair), **found, "sentence": told.overlap(pair, found, ledger)}
            for pair, found in (overlaps or {}).items()]
-    sentences = [one["sentence"] for one in proposed] + [text for one in stacks for text in one["sentences"]]
+    sentences = [told.unproposed(*why_none, ledger)] if why_none is not None else []
+    sentences += [one["sentence"] for one in proposed] + [text for one in stacks for text in one["sentences"]]
     sentences += [one["sentence"] for one in met]
     return {"proposals": proposed, "stacks": stacks, "overlaps": met, "sentences": sentences,
             "bound": told.bound(ledger)}

@@ -39,6 +39,7 @@ def command(
 ) -> None:
     """Run, score, decide and report."""
     from whichlora.cli._budget import Wish, one_wish
+    from whichlora.cli._floor import is_below
     from whichlora.cli._repeat import repetition, require_material
     from whichlora.cli._writing import refuse_if_busy
     from whichlora.cli.project import choose_device, open_project
@@ -56,11 +57,8 @@ def command(
            extra={"repetition": repeated.document} if repeated is not None else {})
     if repeated is not None and not json:
         answer_console.print(repeated.sentence, markup=False)
-    if fail_under is not None:
-        rates = [row.ccr.value for row in outcome.findings.candidates if row.role != "control"]
-        best = max((rate for rate in rates if rate is not None), default=0.0)
-        if best < fail_under:
-            raise SystemExit(1)
+    if is_below(outcome.findings, fail_under):
+        raise SystemExit(1)
 
 
 def _create(folder: Path, preset: str, refs: list[Path]) -> None:

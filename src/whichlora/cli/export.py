@@ -106,7 +106,7 @@ def _plan_one(kind: str, plan: Plan, store: Store, findings: Findings | None, wi
     except WhichloraError as error:
         if not wishes["optional"]:
             raise
-        return {"skipped": error.message}
+        return {"skipped": f"{error.message} {error.fix}".strip()}
 
 
 def _write_one(
@@ -128,7 +128,7 @@ def _write_one(
         if not wishes["optional"]:
             raise
         shutil.rmtree(draft, ignore_errors=True)
-        return {"skipped": error.message}
+        return {"skipped": f"{error.message} {error.fix}".strip()}
 
 
 def _selected(plan: Plan, store: Store, findings: Findings | None, wishes: dict[str, Any]) -> tuple[Any, Any]:
@@ -164,8 +164,11 @@ def _dataset(
 
 def _setup(draft: Path, plan: Plan, store: Store, findings: Findings | None, wishes: dict[str, Any]) -> dict[str, Any]:
     from whichlora.export.chosen import leading
+    from whichlora.export.located import located
     from whichlora.export.script import safe_name
     from whichlora.export.setup import write_setup
+
+    plan = located(plan, store.folder)
 
     choice = leading(plan, findings.recommendation if findings else None, wishes["candidate"])
     generations = store.generations()
@@ -195,7 +198,8 @@ def _bundle(
     document = write_bundle(draft, plan, store.folder, (store.generations(), findings),
                             with_photos=wishes["with_photos"])
     return {"cells": len(document["cells"]), "photos": len(document["photos"]) if document["with_photos"] else 0,
-            "loras": [item["written"] for item in document["loras"]]}
+            "loras": [item["written"] for item in document["loras"]], "left_out": document["left_out"],
+            "local_base": document["local_base"]}
 
 
 def _lines(kind: str, document: dict[str, Any]) -> list[str]:
@@ -210,5 +214,10 @@ def _lines(kind: str, document: dict[str, Any]) -> list[str]:
         names = [item if isinstance(item, str) else item["candidate"] for item in document["set_ups"]]
         return [f"setup: {', '.join(names)}. {document.get('why', '')}".rstrip()]
     photos = document["photos"]
-    return [f"bundle: {document['cells']} cells, " + ("with" if photos else "without") + " the photographs"
-            + ("." if photos else " (--with-photos puts them in).")]
+    lines = [f"bundle: {document['cells']} cells, " + ("with" if photos else "without") + " the photographs"
+             + ("." if photos else " (--with-photos puts them in).")]
+    if document.get("left_out"):
+        lines.append(f"  ! Not in it, since they were refused or not measured: {', '.join(document['left_out'])}.")
+    if document.get("local_base"):
+        lines.append(f"  ! It names the base by a folder of this machine, '{document['local_base']}'.")
+    return lines

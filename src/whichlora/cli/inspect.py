@@ -241,7 +241,7 @@ def lines(verdict: Verdict, width: int = 0) -> list[str]:
     if file is not None:
         rows += _facts(file)
     rows += [("note", note) for note in verdict.notes]
-    extent = "until the reason was found" if verdict.reason else f"{verdict.bytes_read:,} bytes"
+    extent = "until the reason was found" if verdict.reason else f"{verdict.bytes_read:,} bytes read"
     rows.append(("checked", f"{verdict.checked} ({extent})"))
     out = _wrap(f"{mark}: {printable(verdict.name, 300)}", width, "")
     for label, text in rows:

@@ -57,7 +57,7 @@ def compare_masks(measured: Measured, name: str, prompt: str, most: int = 120) -
     Raises:
         ProjectError: No picture is labelled right and none wrong.
     """
-    from whichlora.analysis import told
+    from whichlora.analysis import masking, told
     from whichlora.analysis.ledger import Ledger
     from whichlora.metrics.masked import MEASURES, agreement
 
@@ -73,15 +73,20 @@ def compare_masks(measured: Measured, name: str, prompt: str, most: int = 120) -
 
         make(measured.maker, plan, None, missing)
     outputs, values = _measured_values(measured, plan, chosen)
-    results = [found for measure in MEASURES if (found := _compared(measured, measure, chosen, values)) is not None]
+    lost = {measure: _lost(measure, values) for measure in MEASURES}
+    results = [found for measure in MEASURES
+               if (found := _compared(measured, measure, chosen, values, lost[measure])) is not None]
     ledger = Ledger()
     overlap = agreement(outputs)
+    coverage = masking.Coverage(
+        len(chosen), sum(output.drawn is not None for output in outputs),
+        sum(output.default is not None for output in outputs), lost,
+    )
     document = {
-        "row": name, "labels": labels, "pictures": len(chosen), "overlap": overlap,
-        "drawn": sum(output.drawn is not None for output in outputs),
+        "row": name, "labels": labels, "overlap": overlap, **asdict(coverage),
         "results": [{**asdict(found), "helps": found.helps} for found in results],
         "helps": any(found.helps for found in results),
-        "sentences": told.masks(results, name, labels, overlap, ledger), "bound": told.bound(ledger),
+        "sentences": told.masks(results, name, labels, (overlap, coverage), ledger), "bound": told.bound(ledger),
     }
     measured.store.add_document(DOCUMENT, document)
     return document
@@ -111,8 +116,14 @@ def _measured_values(
     return outputs, {which: measure_under(which, references, pairs, kind) for which in ("drawn", "default")}
 
 
+def _lost(measure: str, values: Values) -> int:
+    """Pictures that a measure reads under the default mask only."""
+    return sum(drawn[measure] is None and default[measure] is not None
+               for drawn, default in zip(values["drawn"], values["default"], strict=True))
+
+
 def _compared(
-    measured: Measured, measure: str, chosen: Sequence[tuple[Cell, bool]], values: Values
+    measured: Measured, measure: str, chosen: Sequence[tuple[Cell, bool]], values: Values, lost: int
 ) -> MaskResult | None:
     """One measure under both masks, on the pictures that have both."""
     from whichlora.analysis import masking
@@ -123,7 +134,7 @@ def _compared(
         one, other = drawn[measure], default[measure]
         if one is not None and other is not None:
             rows.append(masking.Labelled(photos[cell.case], right, one, other))
-    return masking.compare(measure, rows) if rows else None
+    return masking.compare(measure, rows, lost) if rows else None
 
 
 def _labelled(measured: Measured, most: int) -> tuple[str, list[tuple[Cell, bool]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,10 @@ from whichlora.cli.output import answer_console, emit_json, guarded, progress_co
 from whichlora.errors import RefusedError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from whichlora.lora.keys import ModelShape
+    from whichlora.lora.merge import Recipe
     from whichlora.types import AdapterUse
 
 
@@ -25,10 +28,14 @@ def command(
                                            "the last four with _svd.")
     ] = "cat",
     weights: Annotated[str, typer.Option("--weights", help="One per file, such as 1,0.8; all 1 when left out.")] = "",
-    density: Annotated[float, typer.Option("--density", help="Share of the numbers that pruning methods keep.")] = 0.5,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the dare methods.", min=0)] = 0,
+    density: Annotated[
+        float | None, typer.Option("--density", help="Share of the numbers that pruning methods keep; 0.5.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the dare methods; 0.", min=0)] = None,
     rank: Annotated[int | None, typer.Option("--rank", help="Rank of _svd methods; the largest of the parts.")] = None,
-    sign: Annotated[str, typer.Option("--sign", help="How ties elects a sign: total or frequency.")] = "total",
+    sign: Annotated[
+        str | None, typer.Option("--sign", help="How ties elects a sign: total or frequency; total.")
+    ] = None,
     number_format: Annotated[str, typer.Option("--format", help="float32, bfloat16 or float16.")] = "float32",
     model: Annotated[
         Path | None, typer.Option("--model", help="Folder of the model (with transformer/config.json) it must fit.")
@@ -39,12 +46,9 @@ def command(
     """Merge LoRAs into one file that diffusers and ComfyUI load, with the recipe in its header."""
     from whichlora.lora.inspect import sha256_of
     from whichlora.lora.keys import ModelShape
-    from whichlora.lora.merge import Recipe
     from whichlora.lora.merged import merge_files
 
-    if sign not in ("total", "frequency"):
-        raise UserError(f"--sign '{sign}' is unknown.", fix="Use total or frequency.")
-    recipe = Recipe(method, density, seed, rank, "total" if sign == "total" else "frequency")
+    recipe = _recipe(method, {"density": density, "seed": seed, "rank": rank, "sign": sign})
     uses = named_uses(files, weights)
     if out.suffix != ".safetensors":
         raise UserError(f"'{out}' does not end in .safetensors.", fix="Name the result so: --out merged.safetensors")
@@ -66,8 +70,36 @@ def command(
     answer_console.print(f"{report.path}: {report.modules} modules of rank {report.rank}, {report.size_bytes:,} bytes; "
                          f"{report.shared} of them are adapted by more than one part.", markup=False)
     answer_console.print(f"By its method ({recipe.text}) it differs from stacking the parts by "
-                         f"{100 * report.error:.2g} % of their size. Compare it by its pictures: name it in a suite.",
+                         f"{_percent(report.error)} of their size. Compare it by its pictures: name it in a suite.",
                          markup=False)
+    if len(report.bases) > 1:
+        answer_console.print(f"! The parts were made for different bases: {', '.join(report.bases)}.", markup=False)
+
+
+def _recipe(method: str, given: Mapping[str, Any]) -> Recipe:
+    """The recipe; a setting that the method would ignore is refused, since who gives it expects an effect.
+
+    Raises:
+        UserError: A setting is out of range, unknown, or without effect on this method.
+    """
+    from whichlora.lora.merge import DEFAULT_DENSITY, METHODS, Recipe, settings_of
+
+    sign = given["sign"]
+    if sign not in (None, "total", "frequency"):
+        raise UserError(f"--sign '{sign}' is unknown.", fix="Use total or frequency.")
+    density = DEFAULT_DENSITY if given["density"] is None else given["density"]
+    recipe = Recipe(method, density, given["seed"] or 0, given["rank"], sign or "total")
+    idle = next((name for name, value in given.items() if value is not None and name not in settings_of(method)), None)
+    if idle is not None:
+        heeding = ", ".join(name for name in METHODS if idle in settings_of(name))
+        raise UserError(f"--{idle} has no effect on '{method}'.", fix=f"Leave it out, or use one of: {heeding}.")
+    return recipe
+
+
+def _percent(share: float) -> str:
+    """Two significant digits without an exponent: '0 %', '0.031 %', '4.6 %', '250 %'."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %" if value >= 1e-3 else "0 %"
 
 
 def named_uses(files: list[Path], weights: str) -> list[AdapterUse]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from whichlora.findings import Findings
     from whichlora.plan.proposal import Proposal
     from whichlora.plan.watching import Memory
+    from whichlora.suite.schema import CandidateSpec
 
 
 @dataclass
@@ -44,8 +45,8 @@ class Wishes:
 
     fetch: bool
     """Whether files may be downloaded."""
-    most_bytes: int
-    """Most that one look may download."""
+    most_bytes: float
+    """Most that one look may download; infinite for no limit."""
     offline: bool
     lists: tuple[str, ...]
 
@@ -75,14 +76,18 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Look for new LoRAs and test them."""
+    from whichlora.cli._floor import best_rate, is_below
+    from whichlora.cli._writing import refuse_if_busy
     from whichlora.cli.project import open_project
     from whichlora.plan.watching import load_memory
 
+    if not dry_run:
+        refuse_if_busy(folder)
     project = open_project(folder)
     before = _findings(project)
     memory = load_memory(folder)
     entries, warnings = _survey(_target(project, base), offline, catalogue)
-    wishes = Wishes(fetch, int(max_gb * 1e9), offline, ("must",) if must_only else ("must", "should"))
+    wishes = Wishes(fetch, max_gb * 1e9, offline, ("must",) if must_only else ("must", "should"))
     look = Look(looked_at=len(entries), warnings=warnings)
     _find(look, project, memory, entries, wishes)
     after = before
@@ -90,12 +95,12 @@ def command(
         memory = _remember_baseline(project, memory, look) if baseline else _obtain(look, project, memory, wishes)
         if look.added or _unfinished(project, before):
             after = _test(look, project, memory, device)
-    document = _document(look, before, after, dry_run=dry_run)
+    document = _document(look, before, after, best_rate(after), dry_run=dry_run)
     if json:
         emit_json("whichlora.watch/1", document)
     else:
         _print(document)
-    if (fail_under is not None and _best_rate(after) < fail_under) or (fail_on_change and document["changed"]):
+    if is_below(after, fail_under) or (fail_on_change and document["changed"]):
         raise SystemExit(1)
 
 
@@ -177,7 +182,8 @@ def _find(
 
     with Store(project.workspace.folder) as store:
         plan = stored_plan(store)
-    present = {use.sha256 for row in plan.candidates for use in (*row.adapters, *row.sampler.adapters)}
+    present = {Path(use.path).name: use.sha256
+               for row in plan.candidates for use in (*row.adapters, *row.sampler.adapters)}
     look.new, unclear = find_new(entries, project.suite, memory, lists=wishes.lists, present=present)
     look.warnings += unclear
 
@@ -198,7 +204,7 @@ def _remember_baseline(project: Project, memory: Memory, look: Look) -> Memory:
 def _obtain(look: Look, project: Project, memory: Memory, wishes: Wishes) -> Memory:
     """Bring the files of what is new, let them through the static gate, and add their rows."""
     from whichlora.errors import HubError, RefusedError, UserError
-    from whichlora.plan.watching import Seen, load_rows, save_memory, save_rows
+    from whichlora.plan.watching import Seen, load_memory, load_rows, save_memory, save_rows
 
     left = wishes.most_bytes
     for proposal in look.new:
@@ -221,28 +227,36 @@ def _obtain(look: Look, project: Project, memory: Memory, wishes: Wishes) -> Mem
         look.added.append(proposal)
     folder = project.workspace.folder
     with project.workspace.owned():
+        # Another look may have written while this one downloaded: its rows and what it remembers stay.
+        rows = load_rows(folder)
+        look.added = [proposal for proposal in look.added if proposal.spec.loras not in {row.loras for row in rows}]
+        memory = load_memory(folder).joined(memory)
         if look.added:
-            save_rows(folder, [*load_rows(folder), *(proposal.spec for proposal in look.added)])
+            save_rows(folder, [*rows, *(proposal.spec for proposal in look.added)])
         save_memory(folder, memory)
     return memory
 
 
-def _bring(proposal: Proposal, project: Project, wishes: Wishes, left: int) -> tuple[str, int]:
+def _bring(proposal: Proposal, project: Project, wishes: Wishes, left: float) -> tuple[str, int]:
     """Make a file available in the project's loras/; returns ('' or why not now, bytes downloaded)."""
     from whichlora.cli import fetch as verb
     from whichlora.cli.project import lora_folder
-    from whichlora.errors import MissingFileError
+    from whichlora.errors import MissingFileError, RefusedError
     from whichlora.fetch.cache import check_disk
     from whichlora.fetch.download import download
     from whichlora.fetch.planning import Request
+    from whichlora.plan.candidates import sha256_file
     from whichlora.survey.names import Reference
 
     try:
-        lora_folder(project.workspace).find(f"{proposal.repo_id}:{proposal.file}")
-        return "", 0
+        there = lora_folder(project.workspace).find(f"{proposal.repo_id}:{proposal.file}")
     except MissingFileError:
-        if wishes.offline:
-            return "It is not on this disk, and --offline asks nobody.", 0
+        there = None
+    # An older upload may lie there under the same name: refused then, and not what is new now.
+    if there is not None and proposal.sha256 in (None, sha256_file(there)):
+        return "", 0
+    if wishes.offline:
+        return "It is not on this disk, and --offline asks nobody.", 0
     client, cache = _client(), verb._cache()
     item = verb._plan(client, cache, Request((Reference(proposal.repo_id, proposal.file),)), "bf16", None).items[0]
     missing = item.missing_bytes
@@ -252,7 +266,11 @@ def _bring(proposal: Proposal, project: Project, wishes: Wishes, left: int) -> t
         return f"{missing / 1e9:.2f} GB is more than --max-gb leaves ({left / 1e9:.2f} GB).", 0
     if missing:
         check_disk(cache, missing)
-    path = item.path or download(item.wanted, cache, client)
+    try:
+        path = item.path or download(item.wanted, cache, client)
+    except RefusedError as error:
+        # Not what the Hub promised: the next upload or download may be sound, so it is not refused for good.
+        return error.message, missing
     verb._link(item, path, project.workspace.folder / "loras")
     return "", missing
 
@@ -293,7 +311,7 @@ def _test(look: Look, project: Project, memory: Memory, device: str) -> Findings
     """Run what is missing, decide anew, and forget rows that the load gate turned away."""
     from whichlora.cli.evaluate import chain
     from whichlora.cli.project import choose_device, open_project
-    from whichlora.plan.watching import Seen, load_rows, save_memory, save_rows
+    from whichlora.plan.watching import Seen, load_memory, load_rows, save_memory, save_rows
 
     folder = project.workspace.folder
     outcome = chain(open_project(folder), choose_device(device), markdown=None, command=f"whichlora watch {folder}")
@@ -306,12 +324,28 @@ def _test(look: Look, project: Project, memory: Memory, device: str) -> Findings
             memory = memory.with_seen(proposal.key, Seen("refused", reason=turned_away[name]))
         else:
             memory = memory.with_seen(proposal.key, Seen("added", name))
-    gone = {proposal.spec.name for proposal in look.new} & set(turned_away)
+    memory = load_memory(folder).joined(memory)
     with project.workspace.owned():
-        if gone:
-            save_rows(folder, [row for row in load_rows(folder) if row.name not in gone])
+        rows = load_rows(folder)
+        # Rows of an earlier look that was cut are turned away for good, too: else every look would try them again.
+        for row in rows:
+            if row.name in turned_away and (key := _key(row, project)) not in memory.seen:
+                look.refused[key] = turned_away[row.name]
+                memory = memory.with_seen(key, Seen("refused", reason=turned_away[row.name]))
+        kept = [row for row in rows if row.name not in turned_away]
+        if kept != rows:
+            save_rows(folder, kept)
         save_memory(folder, memory)
     return outcome.findings
+
+
+def _key(row: CandidateSpec, project: Project) -> str:
+    """`Proposal.key` of a row that an earlier look added."""
+    from whichlora.cli.project import lora_folder
+    from whichlora.plan.candidates import sha256_file
+
+    place = row.loras.rpartition(":")[0]
+    return f"{place}@{sha256_file(lora_folder(project.workspace).find(place))}"
 
 
 def _verdict(findings: Findings) -> dict[str, Any]:
@@ -320,17 +354,12 @@ def _verdict(findings: Findings) -> dict[str, Any]:
             "sentence": advice.sentence}
 
 
-def _best_rate(findings: Findings) -> float:
-    rates = [row.ccr.value for row in findings.candidates if row.role != "control"]
-    return max((rate for rate in rates if rate is not None), default=0.0)
-
-
-def _document(look: Look, before: Findings, after: Findings, *, dry_run: bool) -> dict[str, Any]:
+def _document(look: Look, before: Findings, after: Findings, best: float, *, dry_run: bool) -> dict[str, Any]:
     old, new = _verdict(before), _verdict(after)
     changed = any(old[key] != new[key] for key in ("decision", "candidate", "firm"))
     return {
         "dry_run": dry_run, "looked_at": look.looked_at, "changed": changed, "before": old, "after": new,
-        "best_rate": _best_rate(after),
+        "best_rate": best,
         "new": [{"name": item.spec.name, "repo_id": item.repo_id, "file": item.file, "size_bytes": item.size_bytes,
                  "licence": item.spec.licence, "notes": list(item.notes)} for item in look.new],
         "added": [item.spec.name for item in look.added], "refused": dict(look.refused), "waiting": dict(look.waiting),

@@ -16,9 +16,11 @@ from typing import Any
 from whichlora import __version__
 from whichlora.errors import MissingFileError, ProjectError
 from whichlora.export.folder import write_json, write_text
+from whichlora.export.portable import Portable, inside, portable_suite
 from whichlora.findings import Findings
 from whichlora.plan.candidates import sha256_file
 from whichlora.plan.codec import plan_to_json
+from whichlora.survey.names import name_in_project
 from whichlora.types import Candidate, Generation, Plan
 from whichlora.workspace import SUITE_NAME
 
@@ -75,7 +77,8 @@ def write_bundle(
     suite = project / SUITE_NAME
     if not suite.is_file():
         raise ProjectError(f"'{suite}' is gone, so the comparison cannot be described.", fix="Put it back.")
-    shutil.copyfile(suite, draft / SUITE_NAME)
+    portable = portable_suite(project, plan)
+    write_text(draft / SUITE_NAME, portable.text)
     (draft / "loras").mkdir()
     photos = [*plan.sources, *plan.calibration, *plan.impostors]
     if with_photos:
@@ -91,7 +94,7 @@ def write_bundle(
                  "family": plan.base.family},
         "libraries": dict(plan.libraries), "with_photos": with_photos,
         "photos": [{"path": photo.path, "sha256": photo.sha256} for photo in photos],
-        "loras": _files(plan, project),
+        "loras": _files(plan, portable), "left_out": portable.left_out, "local_base": portable.local_base,
         "cells": {
             cell: {"status": made.status, "pixels": made.facts.get("pixels")}
             for cell, made in sorted(generations.items()) if cell in {each.id for each in plan.cells}
@@ -102,7 +105,7 @@ def write_bundle(
         },
     }
     write_json(draft / BUNDLE_NAME, document)
-    write_json(draft / "plan.json", _without_paths(plan, project))
+    write_json(draft / "plan.json", _without_paths(plan, portable))
     write_text(draft / "README.md", _readme(document))
     return document
 
@@ -120,12 +123,33 @@ def read_bundle(folder: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}")
-        for key in ("photos", "loras", "cells", "libraries", "base"):
-            document[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _require_sound(document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProjectError(f"'{path}' is no bundle that this version reads ({error}).",
                            fix="Export it again with this version.") from error
     return document
+
+
+def _require_sound(document: Mapping[str, Any]) -> None:
+    """Everything that is read later is there and of the right kind: better now than after hours of pictures.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: It is not.
+    """
+    for key, place in (("photos", "path"), ("loras", "written")):
+        for item in document[key]:
+            if not inside(item[place]):
+                raise ValueError(f"{item[place]!r} points out of the bundle")
+            if len(bytes.fromhex(item["sha256"])) != 32:
+                raise ValueError(f"{item['sha256']!r} is no SHA-256")
+    for made in document["cells"].values():
+        if made["status"] not in ("done", "failed") or not isinstance(made["pixels"], str | None):
+            raise ValueError(f"a cell is {made!r}")
+    for name in ("id", "fingerprint"):
+        if not isinstance(document["base"][name], str):
+            raise TypeError(f"the base's {name} is no text")
+    document["libraries"].items()
+    document["base"]["options"].items()
 
 
 def check_material(folder: Path, document: Mapping[str, Any], find: Any) -> None:
@@ -192,41 +216,39 @@ def _differences(document: Mapping[str, Any], plan: Plan) -> list[str]:
     return found or ["Photographs, LoRAs or the suite differ."]
 
 
-def _files(plan: Plan, project: Path) -> list[dict[str, Any]]:
+def _files(plan: Plan, portable: Portable) -> list[dict[str, Any]]:
     """Every LoRA file of the plan once, as the suite writes it."""
     uses: dict[str, tuple[str, Candidate]] = {}
     for row in plan.candidates:
         for use in (*row.adapters, *row.sampler.adapters):
-            uses.setdefault(use.sha256, (use.path, row))
+            uses.setdefault(use.sha256, (portable.places.get(use.sha256, Path(use.path).name), row))
     return [
-        {"written": _written(Path(path), project), "sha256": sha256, "licence": row.licence, "used_by": row.name}
-        for sha256, (path, row) in sorted(uses.items(), key=lambda item: item[1][0])
+        {"written": written, "sha256": sha256, "licence": row.licence, "used_by": row.name}
+        for sha256, (written, row) in sorted(uses.items(), key=lambda item: item[1][0])
     ]
 
 
-def _written(path: Path, project: Path) -> str:
-    """How a LoRA's file is found again: by its place below loras/ or the project, or by its name alone."""
-    for folder in (project / "loras", project):
-        try:
-            return path.resolve().relative_to(folder.resolve()).as_posix()
-        except ValueError:
-            continue
-    return path.name
-
-
-def _without_paths(plan: Plan, project: Path) -> dict[str, Any]:
+def _without_paths(plan: Plan, portable: Portable) -> dict[str, Any]:
     """The plan without this machine's folders."""
     data = plan_to_json(plan)
     data["base"]["location"] = plan.base.id
     for row in data["candidates"]:
+        if row["merged"] is not None:
+            row["merged"]["path"] = Path(row["merged"]["path"]).name
         for use in (*row["adapters"], *row["sampler"]["adapters"]):
-            use["path"] = _written(Path(use["path"]), project)
+            use["path"] = portable.places.get(use["sha256"], Path(use["path"]).name)
     return {"schema": "whichlora.plan-record/1", "plan": data}
+
+
+def _local(written: str) -> str:
+    """Where below loras/ a file goes; 'OWNER/NAME:FILE' lies where 'whichlora fetch' puts it."""
+    return name_in_project(written) or written
 
 
 def _readme(document: Mapping[str, Any]) -> str:
     loras = "\n".join(
-        f"- `{item['written']}`: SHA-256 {item['sha256']}, licence {item['licence']}" for item in document["loras"]
+        f"- `{_local(item['written'])}`: SHA-256 {item['sha256']}, licence {item['licence']}"
+        for item in document["loras"]
     ) or "- none"
     photos = (
         "The photographs are included, with their owner's consent to this bundle." if document["with_photos"] else
@@ -237,6 +259,8 @@ def _readme(document: Mapping[str, Any]) -> str:
     return _README.format(
         project=document["project"], loras=loras, photos=photos, versions=versions, base=document["base"]["id"],
         fingerprint=document["base"]["fingerprint"], version=document["whichlora"],
+        left_out="" if not document["left_out"] else
+        f"\nNot in it, since they were refused or not measured: {', '.join(document['left_out'])}.\n",
     )
 
 
@@ -253,4 +277,4 @@ Made with whichlora {version} and {versions}, on the base `{base}` (fingerprint 
 
 3. If the base lies elsewhere on your machine, correct `base:` in `whichlora.yaml`.
 4. `whichlora evaluate .` makes every picture again, and says how many cells and pixels agree with this bundle.
-"""
+{left_out}"""

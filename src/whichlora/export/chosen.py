@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whichlora.errors import UnknownNameError
+from whichlora.errors import RefusedError, UnknownNameError
 from whichlora.findings import Recommendation
 from whichlora.types import Candidate, Plan
 
@@ -48,17 +48,28 @@ def leading(plan: Plan, advice: Recommendation | None, wanted: Sequence[str] = (
     """As `choose`, but for set-ups to be used: while nothing is recommended, the leaning's own, never every row.
 
     Raises:
-        UnknownNameError: As `choose`; or nothing leads and no name was given.
+        UnknownNameError: As `choose`.
+        RefusedError: Nothing leads and no name was given.
     """
     rows = {row.name: row for row in plan.candidates if row.role != "control"}
     if wanted:
         return choose(plan, advice, wanted)
     names = _recommended(advice, rows) if advice is not None else []
     if not names:
-        raise UnknownNameError("recommended candidate", "", rows, fix="Name one with --candidate.")
+        raise RefusedError(f"No set-up is recommended: {_why_none(advice)}.",
+                           fix=f"Name one with --candidate: {', '.join(rows)}.")
     settled = advice is not None and advice.decision not in ("custom", "undecided")
     lead = "The findings recommend it" if settled else "The findings lean to it without being sure"
     return Choice(_in_order(plan, names), f"{lead}.")
+
+
+def _why_none(advice: Recommendation | None) -> str:
+    if advice is None:
+        return "nothing was decided yet"
+    if "custom" in (advice.decision, advice.provisional):
+        lead = "lean to" if advice.decision == "undecided" else "call for"
+        return f"the findings {lead} training a LoRA of your own, for which 'dataset' is the export"
+    return f"the findings say '{advice.decision}' and name none"
 
 
 def _recommended(advice: Recommendation, rows: dict[str, Candidate]) -> list[str]:

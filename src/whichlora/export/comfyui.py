@@ -37,7 +37,7 @@ KINDS: Mapping[str, _Kind] = {
     "ImageScale": _Kind({"image": "IMAGE"}, ("upscale_method", "width", "height", "crop"), {"IMAGE": "IMAGE"}),
     "VAEEncode": _Kind({"pixels": "IMAGE", "vae": "VAE"}, (), {"LATENT": "LATENT"}),
     "TextEncodeQwenImageEditPlus": _Kind(
-        {"clip": "CLIP", "image1": "IMAGE", "image2": "IMAGE", "image3": "IMAGE"}, ("prompt",),
+        {"clip": "CLIP", "vae": "VAE", "image1": "IMAGE", "image2": "IMAGE", "image3": "IMAGE"}, ("prompt",),
         {"CONDITIONING": "CONDITIONING"}),
     "ReferenceLatent": _Kind(
         {"conditioning": "CONDITIONING", "latent": "LATENT"}, (), {"CONDITIONING": "CONDITIONING"}),

@@ -15,15 +15,25 @@ from whichlora.errors import ProjectError
 from whichlora.store.durable import disk_error
 
 
-def check_free(target: Path) -> None:
-    """Make sure that a folder can be made at `target`.
+def check_free(target: Path) -> Path:
+    """Make sure that a folder can be made at `target`; returns its place, links followed.
 
     Raises:
-        ProjectError: Something lies there already; nothing of it is changed.
+        ProjectError: Something lies there already, or its parent is no folder or may not be written into; nothing is
+            changed.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ProjectError(f"'{target}' exists and is not empty.",
-                           fix="Name another folder with --to; nothing was changed.")
+    elsewhere = "Name another folder with --to; nothing was changed."
+    place = target.resolve()
+    if place.exists() and not place.is_dir():
+        raise ProjectError(f"'{target}' exists and is no folder.", fix=elsewhere)
+    if place.is_dir() and any(place.iterdir()):
+        raise ProjectError(f"'{target}' exists and is not empty.", fix=elsewhere)
+    parent = next(above for above in place.parents if above.exists())
+    if not parent.is_dir():
+        raise ProjectError(f"'{target}' cannot be made: '{parent}' is no folder.", fix=elsewhere)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ProjectError(f"'{target}' cannot be made: '{parent}' may not be written into.", fix=elsewhere)
+    return place
 
 
 @contextmanager
@@ -31,10 +41,10 @@ def new_folder(target: Path) -> Generator[Path]:
     """Give a draft folder; it takes the place of `target` when the context ends, and vanishes when it fails.
 
     Raises:
-        ProjectError: `target` exists and is not empty.
+        ProjectError: As `check_free`.
         MachineError: The disk is full or failed.
     """
-    check_free(target)
+    target = check_free(target)
     draft: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

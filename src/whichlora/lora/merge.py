@@ -42,6 +42,14 @@ Sign = Literal["total", "frequency"]
 _TEXT = re.compile(r"(?P<method>[a-z_]+)/(?P<version>\d+)(?P<rest>(;[a-z]+=[\w.+-]+)*)")
 
 
+def settings_of(method: str) -> tuple[str, ...]:
+    """Settings that a method heeds, out of 'density', 'seed', 'rank' and 'sign'."""
+    return tuple(name for name, heeded in (
+        ("density", method in PRUNING), ("seed", method.startswith("dare")), ("rank", method in CHANGE_METHODS),
+        ("sign", "ties" in method),
+    ) if heeded)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How LoRAs are merged; the parts and their weights stand elsewhere."""
@@ -73,14 +81,15 @@ class Recipe:
 
         It is a candidate's `combine`, and so a part of the identity of its pictures.
         """
+        heeded = settings_of(self.method)
         parts = [f"{self.method}/{VERSION}"]
-        if self.method in PRUNING:
+        if "density" in heeded:
             parts.append(f"density={self.density:g}")
-        if self.method.startswith("dare"):
+        if "seed" in heeded:
             parts.append(f"seed={self.seed}")
-        if self.method in CHANGE_METHODS and self.rank is not None:
+        if "rank" in heeded and self.rank is not None:
             parts.append(f"rank={self.rank}")
-        if "ties" in self.method and self.sign != "total":
+        if "sign" in heeded and self.sign != "total":
             parts.append(f"sign={self.sign}")
         return ";".join(parts)
 

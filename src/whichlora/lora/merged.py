@@ -26,6 +26,7 @@ from whichlora.lora.header import printable, read_header
 from whichlora.lora.inspect import inspect_lora, sha256_of
 from whichlora.lora.keys import ModelShape
 from whichlora.lora.merge import CHANGE_METHODS, VERSION, Part, Recipe, merge_module
+from whichlora.lora.tally import Tally
 from whichlora.types import AdapterUse, fingerprint
 
 RECIPE_KEY = "whichlora.merge"
@@ -53,6 +54,8 @@ class MergeReport:
     error: float
     """‖written − Σ weight · ΔW‖ / ‖Σ weight · ΔW‖ over all modules: what the method changes against stacking the parts
     (0 for 'cat' but for the rounding of the format)."""
+    bases: tuple[str, ...] = ()
+    """Bases that the parts were made for, as far as their files tell; several are a reason to look twice."""
 
 
 def recipe_id(uses: Sequence[AdapterUse], recipe: Recipe) -> str:
@@ -108,12 +111,13 @@ def merge_files(
     with ExitStack() as files:
         opened = [files.enter_context(_open(use, shape)) for use in uses]
         plan = _Plan(uses, opened, recipe)
-        metadata = _metadata(uses, recipe, opened)
-        header = _header(plan, number_format, metadata)
-        tally = _Tally()
+        bases = tuple(sorted({inspect_lora(lora.path).base.id for lora in opened}))
+        header = _header(plan, number_format, _metadata(uses, recipe, bases))
+        tally = Tally()
         blocks = _blocks(plan, number_format, tally, watch)
         digest, size = _write(path, header, blocks, tally)
-    return MergeReport(path, digest, len(plan.modules), plan.shared, plan.rank, size, tally.error)
+    known = tuple(base for base in bases if base != "unknown")
+    return MergeReport(path, digest, len(plan.modules), plan.shared, plan.rank, size, tally.error, known)
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:
@@ -204,37 +208,7 @@ def _open(use: AdapterUse, shape: ModelShape | None) -> CanonicalLora:
 # ------------------------------------------------------------------------ writing
 
 
-class _Tally:
-    """Sums over the modules: how far the merge is from the parts' sum."""
-
-    def __init__(self) -> None:
-        self.wanted = 0.0
-        self.off = 0.0
-
-    def add(self, parts: Sequence[Part], up: NDArray[np.float64], down: NDArray[np.float64]) -> None:
-        """Count one module, through the small Gram matrices of all factors side by side."""
-        if any(part.up is None for part in parts):
-            total = sum(part.weight * part.delta() for part in parts)
-            self.wanted += float(np.sum(np.square(total)))
-            self.off += float(np.sum(np.square(up @ down - total)))
-            return
-        ups = np.concatenate([part.weight * part.scale * part.up for part in parts if part.up is not None], axis=1)
-        downs = np.concatenate([part.down for part in parts if part.down is not None])
-        self.wanted += _squared(ups, downs)
-        self.off += _squared(np.concatenate([ups, -up], axis=1), np.concatenate([downs, down]))
-
-    @property
-    def error(self) -> float:
-        """See `MergeReport.error`."""
-        return float(np.sqrt(max(0.0, self.off) / self.wanted)) if self.wanted > 0 else 0.0
-
-
-def _squared(up: NDArray[np.float64], down: NDArray[np.float64]) -> float:
-    """‖up · down‖² from matrices as small as the rank."""
-    return float(np.sum((up.T @ up) * (down @ down.T)))
-
-
-def _metadata(uses: Sequence[AdapterUse], recipe: Recipe, opened: Sequence[CanonicalLora]) -> dict[str, str]:
+def _metadata(uses: Sequence[AdapterUse], recipe: Recipe, bases: Sequence[str]) -> dict[str, str]:
     """Header metadata: the recipe, and the base where all parts agree on one."""
     settings = {"density": recipe.density, "seed": recipe.seed, "rank": recipe.rank, "sign": recipe.sign}
     used = {name: value for name, value in settings.items() if f"{name}=" in recipe.text}
@@ -244,9 +218,8 @@ def _metadata(uses: Sequence[AdapterUse], recipe: Recipe, opened: Sequence[Canon
         "parts": [{"name": use.name, "sha256": use.sha256, "weight": use.weight} for use in uses],
     }
     found = {RECIPE_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True), "format": "pt"}
-    bases = {inspect_lora(lora.path).base.id for lora in opened}
-    if len(bases) == 1 and (base := bases.pop()) != "unknown":
-        found["modelspec.architecture"] = f"{base.rpartition('/')[2]}/lora"
+    if len(bases) == 1 and bases[0] != "unknown":
+        found["modelspec.architecture"] = f"{bases[0].rpartition('/')[2]}/lora"
     return found
 
 
@@ -268,7 +241,7 @@ def _header(plan: _Plan, number_format: str, metadata: dict[str, str]) -> bytes:
 
 
 def _blocks(
-    plan: _Plan, number_format: str, tally: _Tally, watch: Callable[[int, int], None]
+    plan: _Plan, number_format: str, tally: Tally, watch: Callable[[int, int], None]
 ) -> Iterator[bytes]:
     """Tensors in the header's order."""
     for done, name in enumerate(plan.modules, start=1):
@@ -314,7 +287,7 @@ def _decoded(raw: bytes, number_format: str, shape: tuple[int, ...]) -> NDArray[
     return np.frombuffer(raw, "<f4" if number_format == "float32" else "<f2").astype(np.float64).reshape(shape)
 
 
-def _write(path: Path, header: bytes, blocks: Iterator[bytes], tally: _Tally) -> tuple[str, int]:
+def _write(path: Path, header: bytes, blocks: Iterator[bytes], tally: Tally) -> tuple[str, int]:
     """Write beside the target, flush, rename; returns SHA-256 and size. A merge without any effect is refused."""
     digest, size = hashlib.sha256(), 0
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
@@ -326,8 +299,7 @@ def _write(path: Path, header: bytes, blocks: Iterator[bytes], tally: _Tally) ->
                 digest.update(piece)
                 size += len(piece)
             _flush(file)
-        if tally.wanted == 0:
-            raise RefusedError("The parts cancel each other: the merge would change nothing.")
+        tally.require_effect()
         temporary.replace(path)
     except OSError as error:
         raise MachineError(f"'{path}' could not be written: {error.strerror or error}.",

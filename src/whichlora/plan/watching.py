@@ -19,7 +19,7 @@ from whichlora.plan.proposal import Proposal, propose
 from whichlora.suite.combinations import SCHEMA as ROWS_SCHEMA
 from whichlora.suite.combinations import load_combinations
 from whichlora.suite.schema import CandidateSpec, Suite
-from whichlora.survey.names import parse_reference
+from whichlora.survey.names import local_name, parse_reference
 
 STATE_NAME = "watch.json"
 ROWS_NAME = "watched.yaml"
@@ -53,6 +53,10 @@ class Memory:
     def with_seen(self, key: str, seen: Seen) -> Memory:
         """The memory with one more file."""
         return replace(self, seen={**self.seen, key: seen})
+
+    def joined(self, newer: Memory) -> Memory:
+        """Both memories; of what both know, the newer one's."""
+        return replace(self, seen={**self.seen, **newer.seen})
 
 
 def load_memory(folder: Path) -> Memory:
@@ -89,7 +93,7 @@ def save_memory(folder: Path, memory: Memory) -> bool:
 
 def find_new(
     entries: Iterable[Mapping[str, Any]], suite: Suite, memory: Memory, *, lists: Collection[str] = ("must", "should"),
-    present: Collection[str] = (),
+    present: Mapping[str, str] | None = None,
 ) -> tuple[list[Proposal], list[str]]:
     """Files of a survey that belong into the matrix and were never looked at.
 
@@ -98,11 +102,13 @@ def find_new(
         suite: The suite with everything that was added before.
         memory: What was decided before.
         lists: Lists of the survey that count.
-        present: SHA-256 of files that are in the matrix already, under whatever name.
+        present: File name → SHA-256 of what is in the matrix already; a known file under another name is not new.
 
     Returns:
-        Proposals in the survey's order, and sentences on entries that name no single file.
+        Proposals in the survey's order, and sentences on entries that name no single file, and on new uploads under the
+        name of a row, whose pictures were made with the old one.
     """
+    present = present or {}
     rows = _references(suite)
     found: list[Proposal] = []
     unclear: list[str] = []
@@ -118,7 +124,11 @@ def find_new(
         place = f"{proposal.repo_id}:{proposal.file}"
         # Without a hash nothing tells a new upload from the old one, so the same name counts as the same file.
         seen = proposal.key in memory.seen or (proposal.sha256 is None and place in known)
-        if seen or place in rows or (proposal.sha256 is not None and proposal.sha256 in present):
+        measured = present.get(local_name(proposal.repo_id, proposal.file))
+        if place in rows and None not in (measured, proposal.sha256) and measured != proposal.sha256:
+            unclear.append(f"{place} has a new upload; its row was measured with the old one, and stays as it is. To "
+                           "test the new one, fetch it by hand and name it as a row of its own.")
+        if seen or place in rows or (proposal.sha256 is not None and proposal.sha256 in present.values()):
             continue
         found.append(proposal)
         growing = growing.model_copy(update={"candidates": [*growing.candidates, proposal.spec]})
