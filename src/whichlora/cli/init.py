@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,16 +52,21 @@ def command(
         })
         return
     answer_console.print(f"Created [bold]{folder}[/] with {len(paths)} photographs (subject: {examined.kind}).")
-    for note in examined.notes:
+    for note in advised(examined.notes, views, advice(len(paths))):
         answer_console.print(f"  • {note}")
-    for view in views:
-        answer_console.print(f"  • {view}")
-    answer_console.print(f"  • {advice(len(paths))}")
     if preset is not None:
         answer_console.print(f"Next: whichlora fetch {folder}, then whichlora plan {folder}")
         return
     answer_console.print(f"Next: put LoRA files into {folder / 'loras'}, name them in {folder / SUITE_NAME}, then run"
                          f"\n  whichlora plan {folder}")
+
+
+def advised(notes: Sequence[str], views: Sequence[str], closing: str) -> list[str]:
+    """Each remark on the photographs once; the closing advice only where no remark already ends in advice."""
+    lines = list(dict.fromkeys([*notes, *views]))
+    if not any("a good set of " in line for line in lines):
+        lines.append(closing[:1].upper() + closing[1:])
+    return lines
 
 
 def gather(given: list[Path]) -> list[Path]:
