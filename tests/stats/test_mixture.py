@@ -4,13 +4,22 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from whichlora.stats.mixture import mixture_draws
+from whichlora.stats.mixture import mixture_draws, mixture_means
 
 
-def test_one_rate_alone_is_close_to_the_conjugate_posterior():
-    """With one rate the even part rules: quantiles lie near those of a Beta posterior under an even prior."""
-    drawn = mixture_draws([0.6], [200.0], 20_000, np.random.default_rng(0))[:, 0]
-    assert np.quantile(drawn, [0.05, 0.5, 0.95]) == pytest.approx(beta(121, 81).ppf([0.05, 0.5, 0.95]), abs=0.025)
+def test_many_equal_rates_are_taken_for_what_they_are_together():
+    """A hundred rates around 0.6: means lie near 0.6, nearer than what was measured; extremes stay within 0..1."""
+    rng = np.random.default_rng(0)
+    seen = rng.binomial(10, 0.6, 100) / 10
+    means = mixture_means(seen, np.full(100, 10.0))
+    assert np.abs(means - 0.6).mean() < 0.5 * np.abs(seen - 0.6).mean()
+    assert mixture_means([[0.0, 1.0]], [[5.0, 5.0]]).shape == (1, 2)
+    assert ((mixture_means([0.0, 1.0], [1.0, 500.0]) > 0) & (mixture_means([0.0, 1.0], [1.0, 500.0]) < 1)).all()
+
+
+def test_a_rate_worth_much_is_left_alone():
+    """As beside a Beta posterior under an even prior: with 2,000 cells the mean hardly moves."""
+    assert mixture_means([0.6, 0.1], [2_000.0, 2_000.0])[0] == pytest.approx(beta(1201, 801).mean(), abs=0.012)
 
 
 def test_two_heaps_stay_two_heaps():

@@ -100,8 +100,9 @@ def _existing(found: Outcome, one: Contender | None, ledger: Ledger) -> Option:
     facts = found.facts.get(name)
     if facts is not None and facts.licence == "unknown" and facts.role == "candidate":
         cons.append("Its licence is unknown: ask before publishing pictures.")
-    return Option("existing", "Base model alone" if alone else "One existing LoRA", name, tuple(pros),
-                  tuple(cons), gaps, _hours("existing", ledger), "low: a setting" if alone else "low: a file and a setting", name)
+    title, effort = ("Base model alone", "low: a setting") if alone else (
+        "One existing LoRA", "low: a file and a setting")
+    return Option("existing", title, name, tuple(pros), tuple(cons), gaps, _hours("existing", ledger), effort, name)
 
 
 def _multi(

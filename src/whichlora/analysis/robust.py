@@ -198,7 +198,8 @@ def next_purchase(
     """Fewest photographs after which the decision is probably firm, by simulating futures.
 
     What the rates may truly be is drawn under a prior whose shape all rates together tell: draws that pull the
-    candidates of one capability to each other leave too many near the target. A future photograph's noise follows the mean correlation in the table, and bounds are computed as in the report.
+    candidates of one capability to each other leave too many near the target. A future photograph's noise follows
+    the mean correlation in the table, and bounds are computed as in the report.
 
     Returns:
         None without contenders or photographs; otherwise the smallest purchase that settles with `WANTED`

@@ -295,8 +295,8 @@ def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
         lines.append(ledger.say(
             f"A second method (TOPSIS) puts {found.second_opinion} before {leader}; the two are not averaged."
         ))
-    tied = [c.name for c in found.contenders if c.name != leader and not c.barred and not c.out and (top := found.contender(leader))
-            and abs(c.score() - top.score()) < 1e-9]
+    tied = [c.name for c in found.contenders if c.name != leader and not c.barred and not c.out
+            and (top := found.contender(leader)) and abs(c.score() - top.score()) < 1e-9]
     if tied:
         lines.append(ledger.say(f"{leader} ties with {listed(tied)} over the must-haves."))
     return lines

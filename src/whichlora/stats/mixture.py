@@ -34,6 +34,18 @@ def mixture_draws(rates: ArrayLike, sizes: ArrayLike, draws: int, rng: np.random
     Returns:
         Shape (draws, *shape of rates), on the grid.
     """
+    steps = _posterior(rates, sizes).cumsum(axis=1)
+    at = np.array([np.searchsorted(row, rng.random(draws)) for row in steps]).T
+    return GRID[np.minimum(at, len(GRID) - 1)].reshape(draws, *np.shape(rates))
+
+
+def mixture_means(rates: ArrayLike, sizes: ArrayLike) -> Floats:
+    """Best single guesses of the true rates under the same prior, on the scale and of the shape of `rates`."""
+    return (_posterior(rates, sizes) @ GRID).reshape(np.shape(rates))
+
+
+def _posterior(rates: ArrayLike, sizes: ArrayLike) -> Floats:
+    """Weight of every grid point for every rate, shape (rates, grid)."""
     p, n = np.asarray(rates, dtype=float), np.asarray(sizes, dtype=float)
     x = (p * n)[..., None]
     log = x * np.log(GRID) + (n[..., None] - x) * np.log(1 - GRID)
@@ -44,6 +56,4 @@ def mixture_draws(rates: ArrayLike, sizes: ArrayLike, draws: int, rng: np.random
         post /= post.sum(axis=1, keepdims=True)
         prior = (post.sum(axis=0) + FLAT / len(GRID)) / (len(post) + FLAT)
     post = likelihood * prior
-    steps = (post / post.sum(axis=1, keepdims=True)).cumsum(axis=1)
-    at = np.array([np.searchsorted(row, rng.random(draws)) for row in steps]).T
-    return GRID[np.minimum(at, len(GRID) - 1)].reshape(draws, *p.shape)
+    return post / post.sum(axis=1, keepdims=True)
