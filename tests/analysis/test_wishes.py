@@ -263,6 +263,7 @@ def test_what_is_over_a_limit_is_named_and_never_measures_the_others():
     assert any("slow is shown to pass" in line and "over your limit of time" in line for line in advice.rationale)
     assert not any("no set-up tried" in line for line in advice.rationale)
     assert "slow is over them" in advice.roadmap[0]
+    assert not any("slow has the highest" in line or "slow stands at" in line for line in advice.rationale)
     assert found.manifest["analysis"]["second_opinion"] != "slow"
     custom = next(option for option in advice.options if option.decision == "custom")
     assert not any("slow comes nearest" in line for line in custom.pros)
