@@ -34,7 +34,7 @@ def decisions(quick: bool) -> list[Figure]:
     rng = np.random.default_rng(4)
     settings = Settings()
     repeats = 60 if quick else 3_400
-    wrong = firm = total = undecided = many = 0
+    wrong = firm = total = undecided = many = hard_open = hard_many = leaning = 0
     worst: dict[str, float] = {}
     for hard in (False, True):
         misses = 0
@@ -45,7 +45,8 @@ def decisions(quick: bool) -> list[Figure]:
                 row = decide(evidence.contenders(table, FAMILIES, settings, {}), FAMILIES, TARGET)
                 good = [[value >= TARGET for value in rates.values()] for rates in world.rates.values()]
                 kinds = [evidence.kind_of(c) for c in table.candidates]
-                right = row.decision == strategy_of(kinds, good, FAMILIES)
+                truth = strategy_of(kinds, good, FAMILIES)
+                right = row.decision == truth
                 if row.decision == "existing":
                     right = all(value >= TARGET for value in world.rates[row.candidate].values())
                 total += 1
@@ -55,12 +56,19 @@ def decisions(quick: bool) -> list[Figure]:
                 if photos == 20 and not hard:
                     many += 1
                     undecided += not row.firm
+                if photos == 20 and hard:
+                    hard_many += 1
+                    hard_open += not row.firm
+                leaning += not row.firm and row.strategy == truth
         worst["hard" if hard else "clear"] = misses
     slack = 3 * np.sqrt(0.01 * 0.99 / total)
     return [
         at_most("firm and wrong, share of projects", wrong / total, 0.01, slack if quick else 0.0),
         at_most("undecided at 20 photographs, rates apart from the target", undecided / many, 0.20,
                 0.08 if quick else 0.0),
+        Figure("undecided at 20 photographs, rates anywhere", round(hard_open / hard_many, 3), "printed", True),
+        Figure("leanings of undecided projects that are right, share", round(leaning / max(1, total - firm), 3),
+               "printed", True),
         Figure("firm, share of all projects", round(firm / total, 3), "printed", True),
         Figure("firm and wrong among hard projects, count", float(worst["hard"]), "printed", True),
         Figure("projects", float(total), "printed", True),

@@ -150,7 +150,7 @@ def test_a_rater_who_carries_the_answer_is_named():
     assert found.recommendation.candidate == "angles"
     carried = {(f["kind"], f["what"]) for f in found.manifest["analysis"]["flips"]}
     assert ("rater", "ann") in carried
-    assert any("without ann turns it to" in line for line in found.recommendation.flip)
+    assert any("without ann it becomes" in line for line in found.recommendation.flip)
     assert lint_all(texts(found), found) == ()
 
 
@@ -249,3 +249,69 @@ def test_easing_moves_bounds_and_guesses_together():
     assert moved.low == pytest.approx((0.5, 0.4))
     assert moved.high == pytest.approx((0.8, 0.7))
     assert moved.states(0.7) == ("OPEN", "OPEN")
+
+
+def test_what_is_over_a_limit_is_named_and_never_measures_the_others():
+    """The row that does everything is too slow: it leads nothing, and a reader learns why, and that a limit decides."""
+    rows = {"base": (0.2,) * 4, "slow": (0.98,) * 4, "weak": (0.3,) * 4}
+    plan, generations, scores = project_of(world(rows, photos=20), rng())
+    owner = {cell.id: cell.candidate for cell in plan.cells}
+    generations = [replace(g, seconds={"total": 90.0}) if owner[g.cell] == "slow" else g for g in generations]
+    found = analyse(plan, generations, scores, settings={"draws": 200, "max_seconds": 60.0})
+    advice = found.recommendation
+    assert advice.decision == "custom"
+    assert any("slow is shown to pass" in line and "over your limit of time" in line for line in advice.rationale)
+    assert not any("no set-up tried" in line for line in advice.rationale)
+    assert "slow is over them" in advice.roadmap[0]
+    assert not any("slow has the highest" in line or "slow stands at" in line for line in advice.rationale)
+    assert found.manifest["analysis"]["second_opinion"] != "slow"
+    custom = next(option for option in advice.options if option.decision == "custom")
+    assert not any("slow comes nearest" in line for line in custom.pros)
+    assert lint_all(texts(found), found) == ()
+
+
+def test_a_second_opinion_weighs_must_haves_as_the_user_does():
+    rows = {"base": (0.2,) * 4, "one": (0.99, 0.8, 0.8, 0.8), "two": (0.75, 0.99, 0.99, 0.99)}
+    for heavy, first in (("camera", "one"), ("lighting", "two")):
+        found = told(world(rows, photos=30), weights=dict.fromkeys(FAMILIES, 0.01) | {heavy: 1.0})
+        assert found.manifest["analysis"]["second_opinion"] == first
+
+
+@pytest.mark.parametrize(("wish", "said"), [
+    ({"thresholds": {"camera": float("nan")}}, "threshold nan"), ({"weights": {"camera": float("nan")}}, "weight nan"),
+    ({"weights": dict.fromkeys(FAMILIES, 0.0)}, "has weight 0"),
+])
+def test_impossible_wishes_are_refused_before_anything_is_computed(wish, said):
+    with pytest.raises(UserError, match=said):
+        told(world({"base": (0.3,) * 4}, photos=6), **wish)
+
+
+def test_a_weight_without_effect_is_said():
+    found = told(world({"base": (0.3,) * 4, "a": (0.9,) * 4}, photos=8), weights={"identity": 3.0})
+    assert any("identity has no effect" in line for line in found.limits)
+
+
+def test_a_must_have_named_twice_is_one():
+    planted = world({"base": (0.3,) * 4, "a": (0.9, 0.3, 0.3, 0.3)}, photos=20)
+    twice = told(planted, plan_of=lambda p: replace(p, must_have=("camera", "camera", "lighting", "background")))
+    once = told(planted, plan_of=lambda p: replace(p, must_have=("camera", "lighting", "background")))
+    assert twice.must_have == once.must_have == ("camera", "lighting", "background")
+    assert twice.recommendation.sentence == once.recommendation.sentence
+
+
+def test_the_base_is_not_called_a_lora_and_the_options_name_what_the_verdict_does():
+    rows = {"base": (0.93,) * 4, "copy": (0.94,) * 4}
+    found = told(world(rows, photos=20, icc=0.0))
+    advice = found.recommendation
+    assert (advice.decision, advice.candidate) == ("existing", "base")
+    assert advice.options[0].title == "Base model alone"
+    assert advice.options[0].candidate == "base"
+    assert not any("LoRA (base)" in line for line in (*advice.flip, *advice.rationale))
+
+
+def test_few_photographs_lean_to_whom_they_speak_for():
+    """Two photographs, one LoRA of eight passes everything measured: the leaning is that LoRA and not a training."""
+    rows = {"base": (0.02,) * 4, "does-it": (0.999,) * 4, **{f"lora-{i}": (0.02,) * 4 for i in range(7)}}
+    found = told(world(rows, photos=2, edits=1, seeds=1, icc=0.0))
+    advice = found.recommendation
+    assert (advice.decision, advice.provisional, advice.candidate) == ("undecided", "existing", "does-it")

@@ -61,9 +61,9 @@ def analyse(
     own_scores = [score for score in scores if score.cell in owner]
     verdicts = judge(plan.cells, {case.id: case for case in plan.cases}, by_cell, own_scores)
     table = tabulate(plan, verdicts, chosen.screening)
-    must = tuple(plan.must_have) or table.families
+    must = tuple(dict.fromkeys(plan.must_have)) or table.families
+    chosen.checked((*table.families, *WHOLE), must)
     matrix = _matrix(plan, table, by_cell, own_scores, truth, chosen)
-    chosen.checked((*table.families, *WHOLE))
     found = _Gathered(plan, by_cell, own_scores, verdicts, table, must)
     outcome, draws = _outcome(found, matrix, chosen)
     ledger = Ledger()
@@ -151,6 +151,7 @@ def _outcome(
         {name: settings.threshold(name, plan.target) for name in (*table.families, *WHOLE)},
         robust.information_per_hour(draws, table, seconds),
         table.screening, not row.firm and _hangs_on_dropped(found, must, plan.target),
+        tuple(name for name in settings.weights if name not in must),
     )
     return outcome, draws
 
@@ -173,11 +174,12 @@ def _corrected(table: Table, found: Sequence[Contender], must: Sequence[str]) ->
 
 
 def _second_opinion(found: Sequence[Contender]) -> str:
-    """TOPSIS's first over the must-haves; '' with fewer than two contenders."""
-    if len(found) < 2:
+    """TOPSIS's first over the must-haves, weighted alike, of what may be used; '' with fewer than two of those."""
+    able = [c for c in found if not c.barred and not c.out]
+    if len(able) < 2:
         return ""
-    closeness = robust.topsis(np.array([c.lean for c in found]))
-    return found[int(closeness.argmax())].name
+    closeness = robust.topsis(np.array([c.lean for c in able]), np.array(able[0].weights) if able[0].weights else None)
+    return able[int(closeness.argmax())].name
 
 
 def _distrust(table: Table, matrix: Mapping[str, CandidateFacts], settings: Settings) -> tuple[str, ...]:

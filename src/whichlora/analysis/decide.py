@@ -40,7 +40,7 @@ class Contender:
     high: tuple[float, ...]
     """One-sided 95 % upper bounds."""
     lean: tuple[float, ...]
-    """Best single guess per must-have (shrunken)."""
+    """Best single guess per must-have, under a prior that all rates together tell."""
     better: bool = False
     """Shown better than base over the must-haves."""
     barred: bool = False

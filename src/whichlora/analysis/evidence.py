@@ -15,6 +15,7 @@ from whichlora.analysis.decide import Contender
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table
 from whichlora.findings import State
+from whichlora.stats.mixture import mixture_means
 from whichlora.stats.multiple import max_t
 from whichlora.stats.paired import Difference, paired_difference
 from whichlora.stats.rates import (
@@ -219,15 +220,17 @@ def contenders(
     rows = in_play(table)
     intervals = {(row, name): capability_rate(table, row, name) for row in rows for name in must}
     guesses: dict[tuple[int, str], float] = {}
-    for name in must:
-        posterior = shrunken(table, rows, name) if rows else None
-        for at, row in enumerate(rows):
-            interval = intervals[row, name]
-            raw = interval.value if interval else 0.0
-            # One photograph tells nothing of how far the rates spread: then there is nothing to shrink by.
-            lone = interval is not None and interval.photos < 2
-            guess = float(posterior.rates()[at]) if posterior is not None and not lone else raw
-            guesses[row, name] = _half_silent(table, row, name, guess)
+    # Not pulled to the others at the same capability: with few photographs that puts whoever alone can do a thing below
+    # the target, and makes the leaning an expensive training.
+    known_rates = {key: interval for key, interval in intervals.items() if interval}
+    means = mixture_means([i.value for i in known_rates.values()], [i.n_eff for i in known_rates.values()])
+    likely = dict(zip(known_rates, means.tolist(), strict=True))
+    for row, name in intervals:
+        interval = intervals[row, name]
+        # One photograph tells nothing of how far the rates spread: then there is nothing to shrink by.
+        lone = interval is not None and interval.photos < 2
+        guess = 0.0 if interval is None else interval.value if lone else likely[row, name]
+        guesses[row, name] = _half_silent(table, row, name, guess)
     gains = compared(table, rows, ("overall",), [name for name in must if name not in WHOLE])
     found = []
     for row in rows:

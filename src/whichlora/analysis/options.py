@@ -41,6 +41,9 @@ def options(found: Outcome, ledger: Ledger) -> tuple[Option, ...]:
     singles = [c for c in found.contenders if c.kind != "stack"]
     stacks = [c for c in found.contenders if c.kind == "stack"]
     one = max(singles, key=lambda c: (_met(found, c), c.score(), c.name)) if singles else None
+    if found.row.strategy == "existing":
+        # The option must not name another set-up than the verdict does.
+        one = found.contender(found.row.candidate) or one
     many = max(stacks, key=lambda c: (_met(found, c), c.score(), c.name)) if stacks else None
     routes = _best_routes(found)
     left = tuple(name for name in found.must if not any(_holds(found, c, name) for c in found.contenders))
@@ -90,13 +93,16 @@ def _hours(kind: str, ledger: Ledger) -> str:
 def _existing(found: Outcome, one: Contender | None, ledger: Ledger) -> Option:
     name = one.name if one else ""
     gaps = _gaps(found, one)
-    pros = ["Nothing to train; usable as soon as the file is in place.", "One set-up to keep and to explain."]
+    alone = one is not None and one.kind == "base"
+    first = "Nothing to train or to load." if alone else "Nothing to train; usable as soon as the file is in place."
+    pros = [first, "One set-up to keep and to explain."]
     cons = [f"Leaves below the target or open: {listed(gaps)}."] if gaps else []
     facts = found.facts.get(name)
     if facts is not None and facts.licence == "unknown" and facts.role == "candidate":
         cons.append("Its licence is unknown: ask before publishing pictures.")
-    return Option("existing", "One existing LoRA" if name != "base" else "Base model alone", name, tuple(pros),
-                  tuple(cons), gaps, _hours("existing", ledger), "low: a file and a setting", name)
+    title, effort = ("Base model alone", "low: a setting") if alone else (
+        "One existing LoRA", "low: a file and a setting")
+    return Option("existing", title, name, tuple(pros), tuple(cons), gaps, _hours("existing", ledger), effort, name)
 
 
 def _multi(
@@ -112,6 +118,11 @@ def _multi(
         cons.append(f"{stack.name} loses against one of its members alone at what that member does best.")
     if not use_stack:
         cons = ["The right set-up must be switched in for each kind of edit; an edit of two kinds needs two passes."]
+    if not use_stack and not routes:
+        pros, cons = ["Nothing to train."], ["No set-up within your limits meets the target anywhere."]
+    elif not use_stack and len(set(routes.values())) == 1:
+        pros = ["Nothing to train."]
+        cons = [f"{routed} is the first choice wherever the target is met, so there is nothing to switch between."]
     if gaps:
         cons.append(f"Leaves below the target or open: {listed(gaps)}.")
     title = "A stack of LoRAs" if use_stack else "One LoRA per kind of edit"
@@ -144,24 +155,27 @@ def _break_even(found: Outcome, name: str, ledger: Ledger) -> str:
     """What a training would have to reach at a gap, beside the best that was tried; no rate is claimed for it."""
     tried = [
         (rate, facts.name) for facts in found.facts.values()
-        if facts.role != "control" and (fact := facts.capabilities.get(name))
+        if facts.role != "control" and facts.name not in found.beyond() and (fact := facts.capabilities.get(name))
         and (rate := fact.rate.value) is not None
     ]
     aim = ledger.put(f"threshold/{name}", found.thresholds.get(name, found.target), "percent")
     if not tried:
-        return ledger.say(f"It would pay off at {name} if it reached {aim} there; nothing tried was measured.")
+        return ledger.say(f"It would pay off at {name} if it reached {aim} there; nothing "
+                          "that may be used was measured at it.")
     best, owner = max(tried)
     return ledger.say(
-        f"It would pay off at {name} if it reached {aim} there; of those tried, {owner} comes nearest with "
+        f"It would pay off at {name} if it reached {aim} there; of what may be used, {owner} comes nearest with "
         f"{ledger.put(f'{owner}/{name}.value', best, 'percent')} of these pictures."
     )
 
 
 def _hybrid(found: Outcome, routes: Mapping[str, str], left: Sequence[str], ledger: Ledger) -> Option:
     routed = " + ".join(dict.fromkeys(routes.values()))
-    pros = ["Trains only what is missing, and uses the rest at once."] if left else []
+    pros = ["Trains only what is missing, and uses the rest at once."] if left and routes else []
     cons = ["A trained LoRA may disturb the existing ones: compare the combination here again."]
-    if not left:
+    if not routes:
+        cons.insert(0, "Nothing tried can be kept, so this comes to the same as training everything.")
+    elif not left:
         cons.insert(0, "Nothing is missing that would have to be trained.")
     return Option("hybrid", "Existing LoRAs, train the gaps", routed, tuple(pros), tuple(cons), tuple(left),
                   _hours("hybrid", ledger), "high: everything of both", _learn_from(found, left))
@@ -175,6 +189,12 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     steps: list[str] = []
     if not row.firm:
         steps.append("Settle what is open first (see the next purchase); the steps below follow the leaning.")
+    able = [name for name in found.beyond() if _does_all(found, name)]
+    if row.strategy in ("custom", "hybrid") and able:
+        steps.append(ledger.say(
+            f"Before training, weigh whether the limits of time and memory can give way: {listed(able)} "
+            f"{'is' if len(able) == 1 else 'are'} over them and would otherwise do."
+        ))
     if row.strategy in WORK_HOURS:
         steps.append(f"Set aside the time. {_hours(row.strategy, ledger)}")
     names = [name for name in dict.fromkeys([row.candidate, *row.routes.values()]) if name in found.facts]
@@ -190,6 +210,14 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         "photographs and compare the two reports."
     )
     return tuple(steps)
+
+
+def _does_all(found: Outcome, name: str) -> bool:
+    """Does a row pass every must-have, limits aside?"""
+    facts = found.facts.get(name)
+    return facts is not None and all(
+        must in facts.capabilities and facts.capabilities[must].state == "PASS" for must in found.must
+    )
 
 
 def _install(found: Outcome, names: Sequence[str], ledger: Ledger) -> list[str]:
@@ -262,6 +290,8 @@ def limits(found: Outcome) -> tuple[str, ...]:
         lines.append("One seed per case: luck of the seed is part of every bound for these photographs.")
     lines += twins(plan)
     absent = [name for name in found.must if not any(name in f.capabilities for f in found.facts.values())]
+    if found.idle_weights:
+        lines.append(f"A weight only counts for must-haves, so that of {listed(found.idle_weights)} has no effect.")
     if absent:
         lines.append(f"No case tests these must-haves, so they stay open: {listed(absent)}.")
     lines += [text for text in plan.notes if text]

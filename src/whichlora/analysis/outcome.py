@@ -49,6 +49,8 @@ class Outcome:
     """Who was dropped on the way."""
     hangs_on_dropped: bool = False
     """The decision would be firm if those that were dropped had never been there."""
+    idle_weights: tuple[str, ...] = ()
+    """Capabilities with a weight that are no must-haves: it has no effect."""
 
     @property
     def photos(self) -> int:
@@ -68,7 +70,11 @@ class Outcome:
         """Facts of the one recommended set-up; None for custom or several side by side."""
         return self.facts.get(self.row.candidate)
 
+    def beyond(self) -> tuple[str, ...]:
+        """Rows over a limit of time or memory."""
+        return tuple(c.name for c in self.contenders if c.barred)
+
     def leader(self) -> str:
-        """The row with the best guess over the must-haves, '' without any."""
-        best = max(self.contenders, key=lambda c: (c.score(), c.name), default=None)
+        """The row with the best guess over the must-haves of those within the limits, '' without any."""
+        best = max((c for c in self.contenders if not c.barred), key=lambda c: (c.score(), c.name), default=None)
         return best.name if best else ""

@@ -15,6 +15,7 @@ from whichlora.analysis import evidence
 from whichlora.analysis.decide import Contender, possible_strategies
 from whichlora.analysis.table import Table
 from whichlora.findings import State
+from whichlora.stats.mixture import mixture_draws
 from whichlora.stats.rates import expected_size, t_quantile, wilson
 from whichlora.stats.shrinkage import draw, probability_best
 
@@ -194,16 +195,17 @@ def next_purchase(
     table: Table, found: Sequence[Contender], must: Sequence[str], target: float, seconds: Mapping[str, float | None],
     *, seed: int, easing: Sequence[float] = (),
 ) -> Purchase | None:
-    """Fewest photographs after which the decision is probably firm, by simulating futures from the joint draws.
+    """Fewest photographs after which the decision is probably firm, by simulating futures.
 
-    A future photograph's noise follows the mean correlation in the table, and bounds are computed as in the report.
+    What the rates may truly be is drawn under a prior whose shape all rates together tell: draws that pull the
+    candidates of one capability to each other leave too many near the target. A future photograph's noise follows
+    the mean correlation in the table, and bounds are computed as in the report.
 
     Returns:
         None without contenders or photographs; otherwise the smallest purchase that settles with `WANTED`
         probability, or the largest one tried.
     """
-    draws = joint_draws(table, must, WORLDS, seed + 2)
-    if len(table.photos) < 2 or len(draws.capabilities) != len(must) or not found:
+    if len(table.photos) < 2 or not found or not must:
         return None
     rates = [evidence.capability_rate(table, table.index(c.name), name) for c in found for name in must]
     if any(rate is None for rate in rates):
@@ -213,11 +215,12 @@ def next_purchase(
     value = np.array([rate.value for rate in known]).reshape(shape)
     each = float(np.mean([rate.cells / rate.photos for rate in known]))
     icc = max(0.02, float(np.mean([rate.icc for rate in known])))
-    order = [draws.names.index(c.name) for c in found]
+    sizes = np.array([rate.n_eff for rate in known]).reshape(shape)
+    truths = mixture_draws(value, sizes, WORLDS, np.random.default_rng(seed + 2))
     best = Purchase(0, 0.0, None, ())
     for extra in PURCHASES:
         question = (found, must, target, tuple(easing) or (0.0,) * len(must))
-        share = _settled(draws.rates[:, order], value, (len(table.photos), extra, each, icc), question, seed)
+        share = _settled(truths, value, (len(table.photos), extra, each, icc), question, seed)
         best = Purchase(extra, share, *_price(table, found, target, seconds, extra))
         if share >= WANTED:
             break

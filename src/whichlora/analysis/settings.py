@@ -64,8 +64,10 @@ class Settings:
         total = sum(given)
         return tuple(value / total for value in given) if total > 0 else tuple(1 / len(given) for _ in given)
 
-    def checked(self, capabilities: Sequence[str]) -> Settings:
+    def checked(self, capabilities: Sequence[str], must: Sequence[str] = ()) -> Settings:
         """Itself, if every threshold and weight is about a capability that exists and has a possible value.
+
+        Some must-have must keep a weight above 0: with none, no set-up would be better than another.
 
         Raises:
             UserError: Names the first that is not.
@@ -78,6 +80,8 @@ class Settings:
                 if not (0 < value < 1 if what == "threshold" else 0 <= value < float("inf")):
                     raise UserError(f"The {what} {value:g} of '{name}' is not possible.",
                                     fix="A threshold lies between 0 and 1; a weight is 0 or more.")
+        if must and all(self.weights.get(name, 1.0) == 0 for name in must):
+            raise UserError(f"Every must-have ({', '.join(must)}) has weight 0.", fix="Leave at least one above 0.")
         for what, value in (("max_seconds", self.max_seconds), ("max_memory_gib", self.max_memory_gib)):
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{what} is {value:g}.", fix="Give a number above 0, or leave it out.")

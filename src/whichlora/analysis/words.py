@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from whichlora.analysis.decide import Row
 from whichlora.analysis.flip import Flip
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
@@ -93,6 +94,14 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
     return ledger.say(f"{opening}: {why}.")
 
 
+def _named(found: Outcome, row: Row) -> str:
+    """'several LoRAs (a + b)', 'the base model alone (base)' or 'custom training'."""
+    used = found.contender(row.candidate)
+    if row.strategy == "existing" and used is not None and used.kind == "base":
+        return f"the base model alone ({row.candidate})"
+    return STRATEGY[row.strategy] + (f" ({row.candidate})" if row.candidate else "")
+
+
 def _hopeless(found: Outcome, names: Iterable[str]) -> list[str]:
     """Those must-haves at which every contender is shown below the target."""
     return [
@@ -105,8 +114,7 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
     """The sentence while open questions allow more than one strategy."""
     row = found.row
     photos = ledger.put("photos", found.photos, "count")
-    lean = STRATEGY[row.strategy]
-    using = f" ({row.candidate})" if row.candidate else ""
+    lean = _named(found, row)
     possible = listed(STRATEGY[d] for d in sorted(row.possible))
     focus = found.facts.get(row.candidate) or found.facts.get(found.leader())
     tail = ""
@@ -117,7 +125,7 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
             name = unsettled[0]
             tail = f" Open for {focus.name}: {listed(unsettled)}{_both(focus, name, ledger)}."
     return ledger.say(
-        f"Undecided, leaning to {lean}{using}: with {photos} photographs it is not settled for new photographs of this "
+        f"Undecided, leaning to {lean}: with {photos} photographs it is not settled for new photographs of this "
         f"character whether {target if target.startswith('the ') else f'the target of {target}'} is met; "
         f"{possible} remain possible.{tail}"
     )
@@ -174,10 +182,32 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
             lines += _about(found, found.facts[name], ledger)
     lines += _robustness(found, ledger)
     lines += _screened(found, ledger)
+    lines += _over_limits(found, ledger)
     if found.row.missing:
-        lines.append(ledger.say(f"Passed by no set-up tried: {listed(found.row.missing)}."))
+        tried = "within your limits" if found.beyond() else "tried"
+        lines.append(ledger.say(f"Passed by no set-up {tried}: {listed(found.row.missing)}."))
     lines += [ledger.say(reason) for reason in found.distrust]
     return tuple(lines)
+
+
+def _over_limits(found: Outcome, ledger: Ledger) -> list[str]:
+    """Rows that would do but for a limit: a reader who sees their figures must learn why they are not used."""
+    lines = []
+    for name in found.beyond():
+        facts = found.facts.get(name)
+        if facts is None:
+            continue
+        over = listed(what for what in ("time", "memory") if facts.budget.get(what) == "FAIL")
+        passed = [m for m in found.must if m in facts.capabilities and facts.capabilities[m].state == "PASS"]
+        if not passed:
+            lines.append(ledger.say(f"{name} is over your limit of {over} and therefore not recommended."))
+            continue
+        ledger.claim("PASS", name, passed)
+        lines.append(ledger.say(
+            f"{name} is shown to pass at {listed(passed)}, but it is over your limit of {over} and therefore not "
+            "recommended; a looser limit would let it count."
+        ))
+    return lines
 
 
 def _screened(found: Outcome, ledger: Ledger) -> list[str]:
@@ -229,10 +259,10 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
             f"{facts.name} is better than base at {listed(ahead)}, after correction for all comparisons made."
         ))
     corrected = found.corrected.get(facts.name)
-    rivals = len(found.contenders)
+    rivals = sum(not c.out for c in found.contenders)
     if corrected is not None and rivals > 1 and facts.name == found.leader():
         lines.append(ledger.say(
-            f"Corrected for having been picked from {ledger.put('contenders', rivals, 'count')}, {facts.name} "
+            f"Corrected for having been picked from {ledger.put('contenders', rivals, 'count')} set-ups, {facts.name} "
             f"stands at {ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
         ))
     return lines
@@ -253,19 +283,20 @@ def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
     if facts is not None and facts.p_best is not None and len(found.contenders) > 1:
         smaa = found.acceptability.get(leader, {})
         text = (
-            f"With equal weights {leader} has the highest rate with probability "
+            f"With every kind of edit weighing the same, {leader} has the highest rate of all set-ups with "
+            "probability "
             f"{ledger.put(f'{leader}/p_best', facts.p_best, 'probability')}"
         )
         first = smaa.get("first")
         if isinstance(first, float):
-            text += f", and under randomly drawn weights with {ledger.put(f'{leader}/smaa', first, 'probability')}"
+            text += f", and with must-haves weighed at random with {ledger.put(f'{leader}/smaa', first, 'probability')}"
         lines.append(ledger.say(text + "."))
     if found.second_opinion and leader and found.second_opinion != leader:
         lines.append(ledger.say(
             f"A second method (TOPSIS) puts {found.second_opinion} before {leader}; the two are not averaged."
         ))
-    tied = [c.name for c in found.contenders if c.name != leader and (top := found.contender(leader))
-            and abs(c.score() - top.score()) < 1e-9]
+    tied = [c.name for c in found.contenders if c.name != leader and not c.barred and not c.out
+            and (top := found.contender(leader)) and abs(c.score() - top.score()) < 1e-9]
     if tied:
         lines.append(ledger.say(f"{leader} ties with {listed(tied)} over the must-haves."))
     return lines
@@ -288,15 +319,15 @@ def flip_card(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     for kind, noun in (("edit", "instruction"), ("metric", "metric"), ("rater", "rater")):
         hits = [flip for flip in found.flips if flip.kind == kind]
         if hits:
-            each = "; ".join(f"{flip.what} turns it to {_answer(flip)}" for flip in hits)
-            lines.append(ledger.say(f"Leaving out a single {noun} changes the answer: without {each}."))
+            each = "; ".join(f"without {flip.what} it becomes {_answer(found, flip)}" for flip in hits)
+            lines.append(ledger.say(f"Leaving out a single {noun} changes the answer: {each}."))
     if not lines:
         lines.append(ledger.say("No change of one input alone was found that flips the answer."))
     return tuple(lines)
 
 
 def _flip_line(found: Outcome, flip: Flip, ledger: Ledger) -> str:
-    after = _answer(flip)
+    after = _answer(found, flip)
     if flip.kind == "target":
         return ledger.say(
             f"The answer turns to {after} if the target is "
@@ -309,12 +340,9 @@ def _flip_line(found: Outcome, flip: Flip, ledger: Ledger) -> str:
     )
 
 
-def _answer(flip: Flip) -> str:
-    row = flip.row
-    name = f" ({row.candidate})" if row.candidate else ""
-    if row.firm:
-        return f"{STRATEGY[row.strategy]}{name}"
-    return f"undecided, leaning to {STRATEGY[row.strategy]}{name}"
+def _answer(found: Outcome, flip: Flip) -> str:
+    named = _named(found, flip.row)
+    return named if flip.row.firm else f"undecided, leaning to {named}"
 
 
 def next_step(found: Outcome, ledger: Ledger) -> str:

@@ -222,7 +222,7 @@ def with_wishes(plan: Plan, target: float | None, must_have: list[str] | None) -
     if target is not None and not 0 < target < 1:
         raise UserError(f"--target {target:g} is no rate.", fix="Use a number between 0 and 1, such as 0.7.")
     return replace(plan, target=plan.target if target is None else target,
-                   must_have=tuple(must_have) if must_have else plan.must_have)
+                   must_have=tuple(dict.fromkeys(must_have)) if must_have else plan.must_have)
 
 
 def cell_counts(store: Store, plan: Plan) -> dict[str, int]:
