@@ -3,20 +3,21 @@
 The runner encodes every distinct input once, lets the family release its encoders, then visits candidate after
 candidate: `switch` → for each cell `denoise` → `decode`.
 
-A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base) and
-`library_names`. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
-arrays), `touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager
-giving the file's changes, see `lora/delta.py`) and `noise_floor()`. Without them a LoRA is admitted by its switch
-report and its effect alone, and the gate's report says 'unchecked'. Further optional methods of a session:
-`prefetch(candidate)` begins to bring the next candidate's files into memory and returns at once (a hint, never an
-error), and `restore_encoders()` undoes `release_encoders`; without it a session is loaded anew when further inputs
-must be encoded.
+A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base), `library_names`,
+and `language_model(base)`: the `LanguageModel` that the base brings along, for the optional judge. A session may also
+offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32 arrays), `touched()` (modules that
+differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager giving the file's changes, see
+`lora/delta.py`) and `noise_floor()`. Without them a LoRA is admitted by its switch report and its effect alone, and the
+gate's report says 'unchecked'. Further optional methods of a session: `prefetch(candidate)` begins to bring the next
+candidate's files into memory and returns at once (a hint, never an error), and `restore_encoders()` undoes
+`release_encoders`; without it a session is loaded anew when further inputs must be encoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,20 @@ class SwitchReport:
     """Time taken."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Anything worth recording, such as the relative size of the change (`delta_rms`)."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A vision-language model that lies on disk and is not loaded yet."""
+
+    name: str
+    """For people."""
+    folder: Path
+    """Folder with config.json and safetensors weights."""
+    fingerprint: str
+    """Hash of its weights and configuration."""
+    load: Callable[[str], tuple[Any, Any]]
+    """Device → (model, processor), of transformers' classes."""
 
 
 class Session(Protocol):
