@@ -160,7 +160,8 @@ def _picture(measured: Measured, image: str) -> Any:
 
 
 def _gates(measured: Measured) -> dict[str, Mapping[str, bool | None]]:
-    return {found.cell.id: {str(gate): said for gate, said in found.gates.items()} for found in measured.verdicts(measured.plan)}
+    verdicts = measured.verdicts(measured.plan)
+    return {found.cell.id: {str(gate): said for gate, said in found.gates.items()} for found in verdicts}
 
 
 def _people(measured: Measured) -> dict[tuple[str, str, str], str]:
