@@ -31,6 +31,7 @@ from whichlora.types import EditCase  # noqa: E402
 SAMPLED = 4
 """Characters beside the demonstration's."""
 PEOPLE_SEED = 9100
+LOOKALIKE_SEED = 0
 SCENES = {"mina": (0, 2), "p1": (1, 4), "p2": (11, 3), "p3": (0, 7), "p4": (1, 2)}
 """Character → reference scenes that are edited."""
 EDITS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -85,6 +86,20 @@ class Item:
         return self.key.split("/")[3]
 
 
+def other_people(seed: int) -> None:
+    """Replace the drawn characters, their scenes and look-alikes by others; call it before anything else.
+
+    What is tuned on the recorded characters, or on these, can so be checked on ones that nobody looked at.
+    """
+    global PEOPLE_SEED, LOOKALIKE_SEED
+    dice = np.random.default_rng(seed)
+    PEOPLE_SEED, LOOKALIKE_SEED = seed, 10 * seed
+    for name in SCENES:
+        if name != "mina":
+            SCENES[name] = tuple(int(number) for number in dice.choice(12, 2, replace=False))
+    SCENES["mina"] = (4,)
+
+
 @lru_cache(maxsize=1)
 def people() -> dict[str, Any]:
     """Character → identity record (one row)."""
@@ -122,7 +137,7 @@ def lookalikes(name: str, seed: int, traits: tuple[str, ...] = VISIBLE_TRAITS) -
 
 
 def _seed(name: str, use: int) -> int:
-    return 100 * (list(SCENES).index(name) + 1) + use
+    return LOOKALIKE_SEED + 100 * (list(SCENES).index(name) + 1) + use
 
 
 @lru_cache(maxsize=8)

@@ -81,16 +81,18 @@ def test_edits_are_understood_or_left_open(prompt, family, target):
 def test_a_folder_is_scored_against_its_source(tmp_path):
     source = portrait("president-speaking")
     asked = "rotate the camera 30 degrees to the left"
-    save(tmp_path / "done.png", np.ascontiguousarray(source[:, ::-1]), parameters=asked)
+    save(tmp_path / "done.png", portrait("president-standing"), parameters=asked)  # turned the other way
+    save(tmp_path / "mirrored.png", np.ascontiguousarray(source[:, ::-1]), parameters=asked)
     save(tmp_path / "nothing.png", source, parameters=asked)
     save(tmp_path / "somebody.png", portrait("vice-president"), parameters="something else")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG....")
     (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
     entries, result = scored(tmp_path, "--source", SOURCE)
     assert result.exit_code == 0
-    assert set(entries) == {"done.png", "nothing.png", "somebody.png", "broken.png"}
+    assert set(entries) == {"done.png", "mirrored.png", "nothing.png", "somebody.png", "broken.png"}
     assert entries["done.png"]["gates"] == {"valid": True, "edit": True, "identity": True, "artefact": True}
     assert entries["done.png"]["passed"] is True
+    assert entries["mirrored.png"]["gates"]["edit"] is False
     assert entries["nothing.png"]["passed"] is False
     assert entries["somebody.png"]["gates"]["identity"] is False
     assert entries["somebody.png"]["gates"]["edit"] is None

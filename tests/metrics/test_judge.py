@@ -193,5 +193,30 @@ def test_the_adapter_is_gone_after_judging(tiny, tmp_path):
     with pytest.raises(RuntimeError), qwen.judging_adapter(model, tmp_path / "adapter"):
         raise RuntimeError("cut off in the middle")
     assert torch.equal(before, logits())
+    with qwen.judging_adapter(model, tmp_path / "adapter"):  # and it can be put on again
+        assert not torch.allclose(before, logits(), atol=1e-4)
+    assert not [name for name, _ in model.named_modules() if "lora" in name]
     with pytest.raises(UserError, match="no adapter"), qwen.judging_adapter(model, tmp_path):
         pass
+
+
+def test_an_adapter_that_does_not_reach_the_model_is_refused(tiny, tmp_path):
+    torch = pytest.importorskip("torch")
+    peft = pytest.importorskip("peft")
+    from safetensors.torch import load_file, save_file
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    model, _, folder = tiny
+    other = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    lora = peft.get_peft_model(other, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    lora.save_pretrained(tmp_path / "adapter", safe_serialization=True)
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    names = load_file(path)
+    save_file({name.replace(".0.", ".77.", 1): value for name, value in names.items()}, path, {"format": "pt"})
+    ids = torch.tensor([[5, 9, 12]])
+    with torch.inference_mode():
+        before = model(input_ids=ids).logits.clone()
+    with pytest.raises(UserError, match="modules that the adapter"), qwen.judging_adapter(model, tmp_path / "adapter"):
+        pass
+    with torch.inference_mode():
+        assert torch.equal(before, model(input_ids=ids).logits)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics.photos import GENERATION, astronaut, blur, grid, noisy, portrait, scaled, vae_like, view, warp
-from whichlora.metrics.artifacts import banding, clipping, people, severe, texture, tiling, valid
+from metrics.photos import GENERATION, astronaut, blend, blur, grid, noisy, portrait, scaled, vae_like, view, warp
+from whichlora.metrics.artifacts import banding, clipping, colour, people, severe, texture, tiling, valid
 from whichlora.metrics.artifacts import grid as grid_metric
 
 SOURCE = portrait("president-smiling")
@@ -55,6 +55,43 @@ def test_more_of_it_is_never_less(name):
 def test_the_grids_amplitude_is_recovered(period, amplitude):
     found = grid_metric.measure(view(SOURCE, grid(SOURCE, amplitude, period)), None).value
     assert found == pytest.approx(amplitude / 2, abs=0.8)  # `amplitude` is shared by the two axes
+
+
+def test_a_pattern_of_no_quarter_is_no_grid_over_the_picture():
+    # One dark block per half: a peak at the whole picture's 16 px, none at a quarter's.
+    y, x = np.mgrid[0:128, 0:128]
+    centre = np.exp(-(((x - 64) / 22.0) ** 2 + ((y - 64) / 22.0) ** 2))
+    striped = np.clip(128 + 50 * centre * np.cos(2 * np.pi * x / 16), 0, 255)
+    picture = np.repeat(np.rint(striped)[..., None], 3, axis=2).astype(np.uint8)
+    whole = grid(np.full((128, 128, 3), 128, np.uint8), 20.0, 16)
+    assert grid_metric.grid_amplitude(picture) < 0.75 * grid_metric._strongest(picture)
+    assert grid_metric.grid_amplitude(whole) == grid_metric._strongest(whole)
+
+
+@pytest.mark.parametrize("name", ["president-smiling", "president-standing", "vice-president"])
+def test_blue_and_colourless_skin_is_a_fault_unless_the_edit_may_colour_it(name):
+    source = portrait(name)
+    swapped = np.ascontiguousarray(source[..., ::-1])
+    grey = np.repeat(np.rint(source @ np.array([0.299, 0.587, 0.114]))[..., None], 3, axis=2).astype(np.uint8)
+    for output in (swapped, grey):
+        spoilt = severe.measure(view(source, output, "background", background="beach"), "photograph")
+        assert spoilt.passed is False
+        assert "skin" in spoilt.reason
+        assert spoilt.detail["regions"]
+        for family in ("lighting", "trigger"):
+            assert severe.measure(view(source, output, family, light="neon"), "photograph").passed is True
+    doses = [colour.measure(view(source, blend(source, grey, share), "camera", yaw_deg=30), "photograph").value
+             for share in (0, 0.3, 0.6, 0.9, 1)]
+    assert doses == sorted(doses)
+    assert doses[0] == 0
+    tint = np.clip(source * np.array([1.06, 1, 0.94]), 0, 255).astype(np.uint8)
+    assert colour.measure(view(source, tint, "camera", yaw_deg=30), "photograph").detail["severity"] == "none"
+
+
+def test_a_face_that_the_source_does_not_show_is_not_missing():
+    body = np.ascontiguousarray(SOURCE[430:])
+    assert severe.measure(view(body, vae_like(body), "camera", yaw_deg=90), "photograph").passed is True
+    assert people.find(view(SOURCE, np.full_like(SOURCE, 120), "camera", yaw_deg=30), "photograph").severity == "severe"
 
 
 def test_a_grid_that_the_source_has_is_forgiven():

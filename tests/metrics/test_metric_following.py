@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from metrics.photos import astronaut, blur, new_background, noisy, portrait, scaled, vae_like, view, warp
+from metrics.photos import OWN, astronaut, blur, new_background, noisy, portrait, scaled, vae_like, view, warp
 from whichlora.metrics.following import background, camera, copy, expression, lighting, trigger, unchanged
 from whichlora.vision.picture import resized
 
 SMILING = portrait("president-smiling")
 TURNED = portrait("president-speaking")  # camera at about +15°: the face looks to the picture's left
+OTHER_WAY = portrait("president-standing")  # at about −11°
 MIRRORED = np.ascontiguousarray(TURNED[:, ::-1])
 
 
@@ -28,17 +29,61 @@ def side_lit(picture, left, right):
 
 
 @pytest.mark.parametrize(("source", "output", "asked", "passes"), [
-    (TURNED, MIRRORED, -30, True),
-    (MIRRORED, TURNED, 30, True),
-    (TURNED, MIRRORED, 30, False),  # turned the wrong way
+    (TURNED, OTHER_WAY, -30, True),
+    (OTHER_WAY, TURNED, 30, True),
+    (TURNED, OTHER_WAY, 30, False),  # turned the wrong way
     (TURNED, TURNED, 30, False),
-    (TURNED, MIRRORED, -60, False),  # not far enough
-    (TURNED, MIRRORED, -15, False),  # too far
+    (TURNED, OTHER_WAY, -60, False),  # not far enough
+    (TURNED, OTHER_WAY, -12, False),  # too far
 ])
 def test_a_turn_is_judged_by_direction_and_size(source, output, asked, passes):
     result = camera.measure(view(source, output, yaw_deg=asked), "photograph")
     assert result.passed is passes, result
     assert result.detail["asked_deg"] == asked
+
+
+@pytest.mark.parametrize("damage", [lambda p: p, vae_like, lambda p: warp(p, 1.01, 2, -1)],
+                         ids=["exact", "vae", "zoom"])
+def test_a_mirror_image_is_no_turn_and_no_light_from_the_other_side(damage):
+    turned = camera.measure(view(TURNED, damage(MIRRORED), yaw_deg=-29), "photograph")  # just what was asked
+    assert (turned.passed, turned.reason) == (False, "the picture is its source seen in a mirror")
+    lit = side_lit(TURNED, 1.4, 0.6)
+    swapped = np.ascontiguousarray(damage(lit)[:, ::-1])
+    right = lighting.measure(view(lit, swapped, "lighting", light="right"), "photograph")
+    assert (right.passed, right.value) == (False, None)
+
+
+BODY = np.ascontiguousarray(SMILING[430:])
+"""Shoulders and jacket; no face shows."""
+
+
+@pytest.mark.parametrize("target", [{"yaw_deg": 90}, {"view": "back"}, {"pitch_deg": 30}])
+@pytest.mark.parametrize("damage", [lambda p: p, vae_like, lambda p: noisy(p, 4)], ids=["same", "vae", "noise"])
+def test_a_body_without_a_face_fails_where_it_is_seen_as_before(target, damage):
+    assert camera.measure(view(BODY, damage(BODY), **target), "photograph").passed is False
+
+
+def test_a_body_that_changed_stays_open_and_its_zoom_is_measured():
+    other = np.ascontiguousarray(resized(TURNED, 640, 512)[430:])
+    open_ = camera.measure(view(BODY, other, yaw_deg=90), "photograph")
+    assert open_.passed is None
+    assert open_.detail["same_share"] < 0.9
+    assert camera.measure(view(BODY, warp(BODY, 1.25), zoom=1.25), "photograph").passed is True
+    assert camera.measure(view(BODY, BODY, zoom=1.25), "photograph").passed is False
+    assert camera.measure(view(BODY, warp(BODY, 1.04), zoom=1.25), "photograph").passed is False
+
+
+@pytest.mark.parametrize(("metric", "family", "target"), [
+    (camera, "camera", {"yaw_deg": 30}), (lighting, "lighting", {"light": "aurora"}),
+    (background, "background", {"background": "beach"}), (expression, "expression", {"expression": "smile"}),
+])
+@pytest.mark.parametrize("kind", ["drawn", "other"])
+def test_what_no_verifier_can_tell_still_fails_where_nothing_changed(metric, family, target, kind):
+    small = scaled(SMILING, 256)
+    idle = metric.measure(view(small, vae_like(small), family, **target), kind)
+    assert (idle.passed, idle.reason) == (False, "nothing changed")
+    changed = metric.measure(view(small, scaled(tinted(SMILING, 0.4, 1.2, 1.5), 256), family, **target), kind)
+    assert changed.passed is None
 
 
 def test_a_raised_camera_is_seen():
@@ -50,7 +95,7 @@ def test_a_raised_camera_is_seen():
 
 
 def test_a_profile_is_only_bounded_and_a_missing_face_stays_open():
-    half_way = camera.measure(view(TURNED, MIRRORED, yaw_deg=-90), "photograph")
+    half_way = camera.measure(view(TURNED, OTHER_WAY, yaw_deg=-90), "photograph")
     assert half_way.passed is False
     gone = camera.measure(view(TURNED, np.full_like(TURNED, 120), yaw_deg=90), "photograph")
     assert gone.passed is None
@@ -76,10 +121,10 @@ def test_the_tolerance_never_lets_inaction_pass(asked):
 
 
 def test_targets_without_a_verifier_stay_open():
-    assert camera.measure(view(TURNED, MIRRORED, roll_deg=20), "photograph").passed is None
+    assert camera.measure(view(TURNED, OTHER_WAY, roll_deg=20), "photograph").passed is None
     assert camera.measure(view(TURNED, MIRRORED, yaw_deg=45), "other").passed is None
-    things = noisy(np.full((256, 256, 3), 120, np.uint8), 20)
-    assert camera.measure(view(things, things, yaw_deg=45), "photograph").passed is None
+    things, others = (noisy(np.full((256, 256, 3), grey, np.uint8), 20) for grey in (120, 60))
+    assert camera.measure(view(things, others, yaw_deg=45), "photograph").passed is None
 
 
 # ------------------------------------------------------------------ lighting
@@ -117,6 +162,33 @@ def test_more_light_is_never_less_strength():
     assert strengths == sorted(strengths)
 
 
+@pytest.mark.parametrize("picture", [*(portrait(name) for name in (*OWN, "vice-president")), astronaut()],
+                         ids=[*OWN, "vice-president", "astronaut"])
+def test_colour_temperature_and_side_follow_the_light_on_every_photograph(picture):
+    picture = scaled(picture, 256)
+
+    def found(output):
+        return lighting.measure(view(picture, output, "lighting", light="sunset"), "photograph")
+
+    warmer = [found(tinted(picture, 1 + share / 2, 1, 1 - share)) for share in (0, 0.1, 0.2, 0.35)]
+    kelvin = [result.detail["colour_temperature_k"][1] for result in warmer]
+    assert kelvin == sorted(kelvin, reverse=True)
+    assert kelvin[0] > 1.15 * kelvin[-1]
+    assert [result.passed for result in (warmer[0], warmer[-1])] == [False, True]
+    sides = [found(side_lit(picture, 1 + step, 1 - step)).detail["shift"]["side"] for step in (-0.4, -0.2, 0, 0.2, 0.4)]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[2] == pytest.approx(0, abs=0.02)
+
+
+def test_the_colour_temperature_of_known_whites():
+    region = np.ones((4, 4), bool)
+    white = np.full((4, 4, 3), 255, np.uint8)
+    assert lighting.colour_temperature(white, region) == pytest.approx(6504, rel=0.01)  # sRGB's white is D65
+    lamp = np.broadcast_to(np.array([255, 197, 143], np.uint8), (4, 4, 3))  # the yellow of an incandescent lamp
+    assert 2900 < lighting.colour_temperature(lamp, region) < 4000
+    assert lighting.colour_temperature(np.zeros((4, 4, 3), np.uint8), region) is None
+
+
 def test_an_unknown_light_stays_open():
     result = lighting.measure(view(SMILING, tinted(SMILING, 1.2), "lighting", light="disco"), "photograph")
     assert result.passed is None
@@ -151,6 +223,23 @@ def test_an_old_background_fails_whatever_was_asked():
         result = background.measure(view(SMILING, vae_like(SMILING), "background", background=asked), "photograph")
         assert result.passed is False
         assert "background changed" in result.reason
+
+
+@pytest.mark.parametrize("share", [0.5, 0.6, 0.7])
+def test_the_source_pasted_small_brings_its_old_background_along(share):
+    small = scaled(SMILING, round(share * SMILING.shape[0]))
+    blue = np.broadcast_to(np.array([90, 130, 220], np.uint8), SMILING.shape)
+    out = noisy(blue, 3)
+    top, left = (out.shape[0] - small.shape[0]) // 2, (out.shape[1] - small.shape[1]) // 2
+    out[top : top + small.shape[0], left : left + small.shape[1]] = small
+    pasted = background.measure(view(SMILING, out, "background", background="beach"), "photograph")
+    assert pasted.passed is False
+    # The very same place and size, with the background really replaced.
+    cut = scaled(new_background(SMILING, (90, 130, 220)), round(share * SMILING.shape[0]))
+    out[top : top + small.shape[0], left : left + small.shape[1]] = cut
+    done = background.measure(view(SMILING, out, "background", background="beach"), "photograph")
+    assert done.passed is True
+    assert done.detail["old_background_share"] < 0.3
 
 
 def test_a_new_background_that_nothing_can_name_stays_open():

@@ -79,6 +79,39 @@ def test_a_useless_recogniser_says_so():
     assert np.isfinite(tight.percent(0.5))
 
 
+SHARP = Defaults(own_median=-0.18, impostor_median=-1.25, threshold=-0.45, sees_every_trait=True)
+OWN_NEAR = [-0.16, -0.18, -0.2, -0.17, -0.22, -0.19, -0.21, -0.15]
+
+
+def test_where_a_stranger_is_as_alike_as_own_photographs_nothing_is_told():
+    strangers = [-1.3, -1.2, -0.9, -0.7, -0.6, -0.5]
+    plain = calibrate(OWN_NEAR, strangers, SHARP)
+    assert plain.fails_below == plain.threshold
+    doubled = calibrate(OWN_NEAR, [*strangers, -0.195], SHARP)
+    assert doubled.threshold > -0.195
+    assert doubled.verdict(-0.15) is True
+    assert doubled.verdict(-0.195) is None  # the double itself: never passed, and not told apart either
+    assert doubled.verdict(-0.21) is None
+    assert doubled.fails_below == pytest.approx(plain.threshold)
+    assert doubled.verdict(plain.threshold - 0.01) is False
+    assert any("stays open" in note for note in doubled.notes)
+
+
+def test_one_look_alike_among_many_own_photographs_only_moves_the_threshold():
+    # Own photographs that reach the threshold all the same leave nothing open.
+    scale = calibrate([-0.1] * 9 + [-0.3], [-1.3, -1.2, -0.9, -0.7, -0.6, -0.29], SHARP)
+    assert scale.fails_below == scale.threshold > -0.29
+
+
+@pytest.mark.parametrize("known", range(1, 5))
+def test_few_look_alikes_leave_edited_pictures_room_but_no_more_than_the_default(known):
+    strangers = [-1.3, -1.25, -1.2, -1.15, -1.1, *[-0.7, -0.75, -0.8, -0.84][:known]]
+    scale = calibrate(OWN_NEAR, strangers, SHARP)
+    assert -0.45 < scale.threshold < min(OWN_NEAR)
+    closer = calibrate(OWN_NEAR, [*strangers[:-1], -0.35], SHARP)
+    assert closer.threshold > scale.threshold  # a nearer look-alike is held against it
+
+
 def test_photographs_are_compared_with_the_others_and_not_themselves():
     similar = np.array([[1.0, 0.3, 0.5], [0.3, 1.0, 0.2], [0.5, 0.2, 1.0]])
     assert nearest(similar).tolist() == [0.5, 0.3, 0.5]

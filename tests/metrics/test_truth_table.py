@@ -61,8 +61,8 @@ def test_every_gating_metric_of_figures_earned_it(rows):
 def test_perfect_edits_pass_and_wrong_ones_fail(bench, rows):
     found = bench[0].rates(rows)
     perfect = found["perfect"]
-    assert perfect["passed"] >= 0.85 * (perfect["edits"] - perfect["open"])
-    assert perfect["open"] <= 0.15 * perfect["edits"]
+    assert perfect["passed"] >= bench[0].PERFECT_PASS * (perfect["edits"] - perfect["open"])
+    assert perfect["passed"] >= 0.75 * perfect["edits"]  # leaving much open is no way to pass
     for name in ("another person", "one trait changed", "wrong camera angle", "not edited"):
         assert found[name]["failed"] >= 0.97 * (found[name]["edits"] - found[name]["open"]), name
         assert found[name]["passed"] <= 0.03 * found[name]["edits"], name

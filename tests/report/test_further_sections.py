@@ -11,7 +11,7 @@ from analysis.small_worlds import FAMILIES
 from report.hostile import PAYLOADS
 from report.test_sections import Nesting
 from whichlora import registry
-from whichlora.analysis import chaining, combining, sweeping, told
+from whichlora.analysis import chaining, combining, judging, sweeping, told
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.routing import route
 from whichlora.analysis.simulate import World, table_of
@@ -121,3 +121,50 @@ def test_overlap_is_told_as_an_explanation(project):
     for text in (plugin.html(page(project)), plugin.markdown(page(project))):
         assert "does not judge it" in text
         assert "24 weights" in text
+
+
+def second_opinion(project, name):
+    asked = [judging.Asked(question, name, f"p{i % 6}", (f"{question}{i}", f"base{i}"), outcome, i == 11)
+             for question in judging.WORDS
+             for i, outcome in enumerate(["first"] * 7 + ["second"] * 2 + ["unscored"] + ["tie"] * 2)]
+    gates = {f"edit{i}": {"edit": True} for i in range(12)} | {f"base{i}": {"edit": False} for i in range(12)}
+    people = {("identity", "base0", "identity0"): "second", ("identity", "base1", "identity1"): "first"}
+    found = json.loads(json.dumps(judging.summarise(asked, gates, people, f"model {name}")))
+    return found, Page(replace(project.given, more={"judge": found}), NO_PICTURES)
+
+
+def test_a_second_opinion_shows_counts_and_what_metrics_and_people_say(project):
+    plugin = registry.load("sections", "second_opinion")
+    assert plugin.html(Page(project.given, NO_PICTURES)) == plugin.markdown(Page(project.given, NO_PICTURES)) == ""
+    found, shown = second_opinion(project, "angles")
+    row = found["rows"][0]
+    # 7 wins and 2 ties of 11 answers, on six photographs that weigh the same.
+    assert (row["preferred"], row["base_preferred"], row["ties"], row["unscored"]) == (7, 2, 2, 1)
+    assert row["value"] == pytest.approx(np.mean([(1 + 1) / 2, 0.5, 0.5, 1.0, (1 + 0.5) / 2, (1 + 0.5) / 2]), abs=0.01)
+    by_question = {item["question"]: item for item in found["metrics"]}
+    assert (by_question["edit"]["same"], by_question["edit"]["pairs"]) == (7, 9)
+    assert by_question["identity"]["pairs"] == 0
+    assert [(item["same"], item["pairs"]) for item in found["people"]] == [(1, 2), (0, 0), (0, 0)]
+    for text in (plugin.html(shown), plugin.markdown(shown)):
+        assert "it decides nothing here" in text
+        assert "agreed in 7 of 9 pairs" in text
+        assert "agreed in 1 of 2 pairs" in text
+
+
+def test_a_judge_that_answers_by_place_is_not_shown_as_evidence():
+    asked = [judging.Asked("edit", "a", f"p{i}", (f"a{i}", f"b{i}"), "tie", True) for i in range(6)]
+    found = judging.summarise(asked, {}, {}, "m")
+    assert not found["reliable"]
+    assert "not worth reading" in found["sentences"][0]
+    mute = judging.summarise([replace(item, outcome="unscored", changed=False) for item in asked], {}, {}, "m")
+    assert "never gave a usable answer" in mute["sentences"][0]
+    assert mute["rows"][0]["value"] is None
+
+
+@pytest.mark.parametrize("payload", [p for p in PAYLOADS if len(p) < 60][::6])
+def test_a_hostile_judge_or_row_stays_text(project, payload):
+    body = registry.load("sections", "second_opinion").html(second_opinion(project, payload)[1])
+    nesting = Nesting()
+    nesting.feed(body)
+    assert nesting.faults == nesting.stack == []
+    assert payload not in body or "<" not in payload

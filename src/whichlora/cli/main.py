@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "chain": "One edit on the result of another, with the loss of each step.",
     "route": "The best candidate for every kind of edit, as one option with its cost.",
     "masks": "Do a segmentation LoRA's masks make the metrics better?",
+    "judge": "A vision-language model's second opinion on pairs; it decides nothing.",
     "bases": "The same photographs and edits on another base, and bases side by side.",
     "watch": "Survey again, test what is new, and say whether the decision changes.",
     "export": "Data sets, trainer settings, workflows, scripts, and bundles that others can repeat.",

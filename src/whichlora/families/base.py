@@ -3,8 +3,8 @@
 The runner encodes every distinct input once, lets the family release its encoders, then visits candidate after
 candidate: `switch` → for each cell `denoise` → `decode`.
 
-A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base) and
-`library_names`. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
+A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base), `library_names`,
+and `language_model(base)`: the `LanguageModel` that the base brings along, for the optional judge. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
 arrays), `touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager
 giving the file's changes, see `lora/delta.py`) and `noise_floor()`; also `tensors(module)` (both weights as torch
 tensors where they lie, so that billions of values are compared there) and `touched_beyond(modules)` (`touched()`
@@ -19,8 +19,9 @@ each bit for bit what `denoise` makes of it. Outputs must have the same size. If
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -59,6 +60,20 @@ class SwitchReport:
     """Time taken."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Anything worth recording, such as the relative size of the change (`delta_rms`)."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A vision-language model that lies on disk and is not loaded yet."""
+
+    name: str
+    """For people."""
+    folder: Path
+    """Folder with config.json and safetensors weights."""
+    fingerprint: str
+    """Hash of its weights and configuration."""
+    load: Callable[[str], tuple[Any, Any]]
+    """Device → (model, processor), of transformers' classes."""
 
 
 class Session(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 from whichlora.errors import MachineError, UserError
 from whichlora.families._qwen.identity import fingerprint_places
 from whichlora.families._qwen.places import FIRST_CLASS, HINTS, find_places, read_hints, read_json, weight_bytes
+from whichlora.families.base import LanguageModel
 from whichlora.types import AdapterUse, BaseModel, SamplerProfile
 
 SMALL_BYTES = 200_000_000
@@ -91,6 +92,12 @@ class QwenImageEdit:
         from whichlora.lora.merged import merged_use
 
         return merged_use(uses, Recipe.parse(recipe), folder, shape_of(base.location))
+
+    def language_model(self, base: BaseModel) -> LanguageModel:
+        """The base's text encoder as a vision-language model, not loaded yet (see `_qwen/speaking.py`)."""
+        from whichlora.families._qwen.speaking import of_base
+
+        return of_base(find_places(base.location))
 
     def load(self, base: BaseModel, device: str) -> Any:
         """Open a session; weights are read when they are first needed.

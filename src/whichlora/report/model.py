@@ -31,7 +31,7 @@ class ReportInput:
     people: Mapping[str, Any] = field(default_factory=dict)
     """What people's votes say, as the review stage stored it; empty while nobody has voted."""
     more: Mapping[str, Any] = field(default_factory=dict)
-    """Stored results of further rounds by name ('sweeps', 'combinations', 'chains', 'routing', 'masks')."""
+    """Stored results of further rounds by name ('sweeps', 'combinations', 'chains', 'routing', 'masks', 'judge')."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from whichlora.report.model import ReportInput
 from whichlora.store import Store
 from whichlora.types import Plan, Score
 
-FURTHER = ("sweeps", "combinations", "chains", "routing", "masks")
+FURTHER = ("sweeps", "combinations", "chains", "routing", "masks", "judge")
 """Documents of further rounds; each is shown by a section of its own."""
 
 

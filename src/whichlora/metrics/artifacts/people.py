@@ -33,8 +33,10 @@ def find(view: View, kind: str) -> Finding | None:
         return Finding("people", gone, 1.0, 1.0, whole(view.output.shape), "the figure is missing")
     if kind != "photograph":
         return None
-    before = max(1, len(main_faces(faces.find(view.source))))
-    found = faces.find(view.output)
+    shown, found = faces.find(view.source), faces.find(view.output)
+    if not shown and not found:
+        return None  # a face that the source does not show cannot be missing
+    before = max(1, len(main_faces(shown))) if shown else 1
     after = main_faces(found)
     if not found:
         gone = 0.0 if _hidden(view) else float(before)
@@ -55,7 +57,7 @@ def _hidden(view: View) -> bool:
 def measure(view: View, prepared: Any) -> Measurement:
     """Faces too many or too few."""
     found = find(view, prepared)
-    return not_applicable("people cannot be counted in this kind of picture") if found is None else found.measurement()
+    return not_applicable("people cannot be counted in this picture") if found is None else found.measurement()
 
 
 PLUGIN = FunctionMetric(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from whichlora.metrics._common import FunctionMetric, judged
-from whichlora.metrics.artifacts import banding, clipping, grid, people, texture, tiling
+from whichlora.metrics.artifacts import banding, clipping, colour, grid, people, texture, tiling
 from whichlora.metrics.artifacts._findings import Finding
 from whichlora.metrics.base import View
 from whichlora.types import Measurement
@@ -20,7 +20,7 @@ def findings(view: View, kind: str) -> tuple[list[Finding], list[str]]:
     unknown: list[str] = []
     counted = people.find(view, kind)
     if counted is None:
-        unknown.append("people: cannot be counted in this kind of picture")
+        unknown.append("people: cannot be counted in this picture")
     else:
         found.append(counted)
     if kind == "photograph":
@@ -29,6 +29,11 @@ def findings(view: View, kind: str) -> tuple[list[Finding], list[str]]:
             unknown.append(f"texture: {worn}")
         else:
             found.append(worn)
+        shifted = colour.find(view) if colour.looked_for(view) else None
+        if isinstance(shifted, str):
+            unknown.append(f"colour: {shifted}")
+        elif shifted is not None:
+            found.append(shifted)
     return found, unknown
 
 
@@ -47,5 +52,5 @@ def measure(view: View, prepared: Any) -> Measurement:
 
 PLUGIN = FunctionMetric(
     name="artifacts/severe", title="Artefacts", unit="kinds seen", better="lower", gate="artefact",
-    measured_by=measure,
+    measured_by=measure, version=2,
 )

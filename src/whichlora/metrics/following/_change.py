@@ -1,14 +1,18 @@
-"""How much of a picture changed, after alignment, blind to what an image codec alone changes."""
+"""How much of a picture changed, after alignment, blind to what an image codec alone changes; mirror images too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.metrics._colour import blurred, delta_e, lab
-from whichlora.metrics.base import Picture
+from whichlora.metrics._common import missed, not_measured
+from whichlora.metrics.base import Picture, View
+from whichlora.types import Measurement
 from whichlora.vision.align import undrifted
 from whichlora.vision.picture import remembered, resized
 
@@ -18,6 +22,10 @@ SMOOTH = 0.012
 """Blur before comparing, in units of the longer side: codecs and VAEs lose what is finer."""
 STILL_DELTA_E = 7.0
 """A picture whose most changed percent differs by less than this (CIE76) did not change."""
+COPIED = 0.9
+"""Share of unchanged pixels from which on a region counts as copied."""
+GRID = 32
+"""Cells per side of the coarse grid in which mirror images are looked for."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,35 @@ def change(source: Picture, output: Picture) -> Change:
     return Change(
         float(values.mean()), float(np.quantile(values, 0.99)), differ, float(np.hypot(found.dx_px, found.dy_px)),
     )
+
+
+def unable(view: View, why: str, detail: Mapping[str, Any] | None = None) -> Measurement:
+    """What a verifier says that cannot tell: a failure where nothing changed at all, else that it was not measured."""
+    if change(view.source, view.output).top < STILL_DELTA_E:
+        return missed("nothing changed", detail)
+    return not_measured(why, detail)
+
+
+@remembered(64)
+def mirrored(source: Picture, output: Picture) -> tuple[bool, float]:
+    """Whether the output is the source seen in a mirror, and the share 0–1 of a coarse grid's cells that agree so.
+
+    A source that is its own mirror image, or an output that is more like the source upright, is none.
+    """
+    upright, turned, symmetric = (
+        _alike(source, output), _alike(_mirror(source), output), _alike(source, _mirror(source)),
+    )
+    return turned >= COPIED and turned > upright and symmetric < COPIED, turned
+
+
+def _mirror(picture: Picture) -> Picture:
+    return np.ascontiguousarray(picture[:, ::-1])
+
+
+def _alike(a: Picture, b: Picture) -> float:
+    """Share of a coarse grid's cells with the same colour; coarse, so that a small zoom or shift does not matter."""
+    first, second = (lab(resized(item, GRID, GRID)) for item in (a, b))
+    return float((delta_e(first, second) < STILL_DELTA_E).mean())
 
 
 def _enlarged(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -2,7 +2,9 @@
 
 Targets: `yaw_deg` (> 0: the camera moves to the viewer's right), `pitch_deg` (> 0: it rises), `zoom` (factor on the
 subject's size), `view` ('front' or 'back'). Figures are read by the figure reader, photographs by head pose; what has
-neither is not measured. The figure printed is the error in degrees (or in percent of the zoom).
+neither is not measured, and fails where nothing changed. A body without a visible face fails where it is seen from the
+same side as before; how far it was turned cannot be told. The figure printed is the error in degrees (or in percent of
+the zoom).
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from typing import Any
 
 from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable, not_measured
 from whichlora.metrics.base import Picture, View
+from whichlora.metrics.following._change import COPIED, STILL_DELTA_E, change, mirrored, unable
 from whichlora.metrics.following._named import asks_for
 from whichlora.types import Measurement
-from whichlora.vision import faces, figure
+from whichlora.vision import faces, figure, mask
+from whichlora.vision.align import register
 from whichlora.vision.pose import pose
 
 POSE_LIMIT_DEG = 70.0
@@ -21,6 +25,8 @@ POSE_LIMIT_DEG = 70.0
 HALF = 0.5
 """A tolerance is never more than this share of what is asked, so that doing nothing fails."""
 FIGURE_PRESENT = 0.5
+SURE_PERSON, MIN_PERSON = 0.6, 0.04
+"""Probability of a person's pixel, and the share of the picture that a person must cover, to compare bodies."""
 
 
 def tolerance_deg(asked_deg: float, kind: str) -> float:
@@ -42,7 +48,7 @@ def measure(view: View, prepared: Any) -> Measurement:
         return _figure(view, target)
     if prepared == "photograph":
         return _photograph(view, target)
-    return not_measured("no camera verifier for this kind of subject")
+    return unable(view, "no camera verifier for this kind of subject")
 
 
 def _number(target: Any, key: str) -> float | None:
@@ -74,16 +80,19 @@ def _figure(view: View, target: Any) -> Measurement:
 
 
 def _photograph(view: View, target: Any) -> Measurement:
+    if mirrored(view.source, view.output)[0]:
+        # A mirror image turns a head by twice its yaw without any camera having moved.
+        return missed("the picture is its source seen in a mirror", {"mirrored": True})
     ours = faces.find(view.source)
     if not ours:
-        return not_measured("the source shows no face, so its view cannot be measured")
+        return _body(view, target, "the source shows no face, so only the body's view can be compared")
     yaw, pitch, zoom = (_number(target, key) for key in ("yaw_deg", "pitch_deg", "zoom"))
     before = pose(view.source, ours[0])
     beyond = target.get("view") == "back" or (yaw is not None and abs(before.yaw_deg + yaw) > POSE_LIMIT_DEG)
     theirs = faces.find(view.output)
     if not theirs:
         if beyond:
-            return not_measured("the face is turned away as it may be; judge by eye")
+            return _body(view, target, "the face is turned away as it may be; judge by eye")
         return missed("no face was found in the picture", {"yaw_before_deg": before.yaw_deg})
     after = pose(view.output, theirs[0])
     detail: dict[str, Any] = {
@@ -105,6 +114,24 @@ def _photograph(view: View, target: Any) -> Measurement:
     if zoom and zoom != 1:
         return _zoomed(zoom, (theirs[0].area / max(ours[0].area, 1.0)) ** 0.5, detail)
     return not_measured(f"no verifier for the camera target {dict(target)}")
+
+
+def _body(view: View, target: Any, why: str) -> Measurement:
+    """A body of which no face tells the view: a copied body shows the same view; a zoom shows in the registration.
+
+    How far a body was turned cannot be told, so a changed view is not measured.
+    """
+    zoom = _number(target, "zoom")
+    found = register(view.source, view.output)
+    if zoom and zoom != 1 and found.found:
+        return _zoomed(zoom, found.scale, {"inliers": found.inliers})
+    person = mask.person(view.source) > SURE_PERSON
+    still = change(view.source, view.output).map < STILL_DELTA_E
+    same = float(still[person].mean() if person.mean() >= MIN_PERSON else still.mean())
+    detail = {"same_share": same, "of": "person" if person.mean() >= MIN_PERSON else "picture"}
+    if same >= COPIED:
+        return missed("the body is seen from the same side as before", detail)
+    return unable(view, why, detail)
 
 
 def _turn(asked: float, done: float, kind: str, axis: str, detail: dict[str, Any]) -> Measurement:
@@ -146,5 +173,5 @@ def camera_yaw(picture: Picture, kind: str) -> float | None:
 
 PLUGIN = FunctionMetric(
     name="following/camera", title="Camera moved as asked", unit="degrees of error", better="lower", gate="edit",
-    measured_by=measure,
+    measured_by=measure, version=2,
 )

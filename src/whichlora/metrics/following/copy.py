@@ -8,19 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from whichlora.metrics._colour import delta_e, lab
 from whichlora.metrics._common import FunctionMetric, told
 from whichlora.metrics._regions import shared_subject
-from whichlora.metrics.base import Picture, View
-from whichlora.metrics.following._change import STILL_DELTA_E, change
+from whichlora.metrics.base import View
+from whichlora.metrics.following._change import COPIED, STILL_DELTA_E, change, mirrored
 from whichlora.types import Measurement
-from whichlora.vision.picture import resized
 
-COPIED = 0.9
-"""Share of unchanged pixels from which on a region counts as copied."""
-GRID = 32
 MOVES_SUBJECT = ("camera", "expression")
 
 
@@ -29,26 +22,12 @@ def measure(view: View, prepared: Any) -> Measurement:
     region = shared_subject(view, prepared)
     still = change(view.source, view.output).map < STILL_DELTA_E
     same = float(still.mean() if region is None else still[region].mean())
-    upright, mirrored, symmetric = (
-        _alike(view.source, view.output), _alike(_mirror(view.source), view.output),
-        _alike(view.source, _mirror(view.source)),
-    )
-    is_mirror = mirrored >= COPIED and mirrored > upright and symmetric < COPIED
+    is_mirror, share = mirrored(view.source, view.output)
     pasted = same >= COPIED and view.case.family in MOVES_SUBJECT
-    return told(max(same, mirrored if is_mirror else 0.0), {
-        "mirrored": bool(is_mirror), "pasted": bool(pasted), "same_share": same, "mirrored_share": mirrored,
+    return told(max(same, share if is_mirror else 0.0), {
+        "mirrored": bool(is_mirror), "pasted": bool(pasted), "same_share": same, "mirrored_share": share,
         "copied": bool(is_mirror or pasted),
     })
-
-
-def _mirror(picture: Picture) -> Picture:
-    return np.ascontiguousarray(picture[:, ::-1])
-
-
-def _alike(a: Picture, b: Picture) -> float:
-    """Share of a coarse grid's cells with the same colour; coarse, so that a small zoom or shift does not matter."""
-    first, second = (lab(resized(item, GRID, GRID)) for item in (a, b))
-    return float((delta_e(first, second) < STILL_DELTA_E).mean())
 
 
 PLUGIN = FunctionMetric(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable, not_measured
 from whichlora.metrics.base import Picture, View
+from whichlora.metrics.following._change import unable
 from whichlora.metrics.following._named import asked_name, asks_for, measure_class
 from whichlora.types import Measurement
 from whichlora.vision import faces
@@ -62,12 +63,12 @@ def measure(view: View, prepared: Any) -> Measurement:
     if prepared == "figure":
         return measure_class(view, "expression", asked)
     if prepared != "photograph":
-        return not_measured("no expression verifier for this kind of subject")
+        return unable(view, "no expression verifier for this kind of subject")
     if asked not in RULES:
-        return not_measured(f"no verifier for the expression '{asked}'; known: {', '.join(sorted(RULES))}")
+        return unable(view, f"no verifier for the expression '{asked}'; known: {', '.join(sorted(RULES))}")
     ours = faces.find(view.source)
     if not ours:
-        return not_measured("the source shows no face")
+        return unable(view, "the source shows no face")
     theirs = faces.find(view.output)
     if not theirs:
         return missed("no face was found in the picture")
@@ -107,5 +108,5 @@ def _below(point: NDArray[np.float64], down: NDArray[np.float64]) -> float:
 
 PLUGIN = FunctionMetric(
     name="following/expression", title="Expression as asked", unit="strength, 1 passes", better="higher", gate="edit",
-    measured_by=measure,
+    measured_by=measure, version=2,
 )

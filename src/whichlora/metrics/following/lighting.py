@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from whichlora.metrics._colour import lab
-from whichlora.metrics._common import FunctionMetric, judged, not_applicable, not_measured
+from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable, not_measured
 from whichlora.metrics._regions import Mask, subject_mask
 from whichlora.metrics.base import Picture, View
+from whichlora.metrics.following._change import mirrored, unable
 from whichlora.metrics.following._named import asked_name, asks_for, measure_class
 from whichlora.types import Measurement
 from whichlora.vision import faces
@@ -27,6 +28,8 @@ SYNONYMS = {
     "light from the left": "left", "light from the right": "right", "backlight": "back", "rim": "back",
     "neon light": "neon", "day": "daylight", "noon": "daylight",
 }
+SIDED = ("left", "right")
+"""Lights that a mirror image would seem to bring about."""
 FIGURE_NAMES = {"studio": "soft", "daylight": "soft"}
 NEUTRAL_WARMTH = 14.0
 """Mean b* of skin in neutral light."""
@@ -113,17 +116,22 @@ def measure(view: View, prepared: Any) -> Measurement:
     if prepared == "figure":
         return measure_class(view, "light", FIGURE_NAMES.get(asked, asked))
     if asked not in RULES:
-        return not_measured(f"no verifier for the light '{asked}'; known: {', '.join(sorted(RULES))}")
+        return unable(view, f"no verifier for the light '{asked}'; known: {', '.join(sorted(RULES))}")
+    if asked in SIDED and mirrored(view.source, view.output)[0]:
+        return missed("the picture is its source seen in a mirror", {"mirrored": True})
     place = _lit_region(view.source, prepared)
     other = _lit_region(view.output, prepared)
     if place is None or other is None:
-        return not_measured("no subject was found on which light could be compared")
+        return unable(view, "no subject was found on which light could be compared")
     before, after = light_on(view.source, place), light_on(view.output, other)
     shift = Shift(*(b - a for a, b in zip(asdict(before).values(), asdict(after).values(), strict=True)))
     strength = RULES[asked](shift, before)
     size = max(abs(shift.brightness), abs(shift.warmth), abs(shift.redness), 20 * abs(shift.side),
                20 * abs(shift.height), abs(shift.contrast), abs(shift.backdrop))
-    detail = {"asked": asked, "shift": asdict(shift), "before": asdict(before), "visible": size >= VISIBLE}
+    detail = {
+        "asked": asked, "shift": asdict(shift), "before": asdict(before), "visible": size >= VISIBLE,
+        "colour_temperature_k": [colour_temperature(view.source, place), colour_temperature(view.output, other)],
+    }
     passed = strength >= 1 and size >= VISIBLE
     return judged(max(0.0, strength), passed, f"the light did not turn to '{asked}' clearly enough", detail)
 
@@ -168,7 +176,23 @@ def light_on(picture: Picture, region: Mask) -> Light:
     )
 
 
+def colour_temperature(picture: Picture, region: Mask) -> float | None:
+    """Correlated colour temperature in kelvin of a region's mean colour; None for colours far from any white.
+
+    Of the region as it looks, skin included: two pictures of one person can be compared, one alone says little.
+    Source: McCamy (1992), Correlated color temperature as an explicit function of chromaticity coordinates.
+    """
+    values = picture[region].astype(np.float64) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).mean(0)
+    x, y, z = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+    if x + y + z < 1e-3:
+        return None
+    n = (x / (x + y + z) - 0.3320) / (0.1858 - y / (x + y + z))
+    kelvin = 449 * n**3 + 3525 * n**2 + 6823.3 * n + 5520.33
+    return float(kelvin) if 1000 <= kelvin <= 40000 else None
+
+
 PLUGIN = FunctionMetric(
     name="following/lighting", title="Light as asked", unit="strength, 1 passes", better="higher", gate="edit",
-    measured_by=measure,
+    measured_by=measure, version=2,
 )

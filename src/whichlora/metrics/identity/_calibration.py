@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+UNDECIDED = "not measured: as alike as own photographs are, and so is somebody among the impostors"
+"""Reason of a similarity in the band of `Scale.verdict` that stays open."""
 FALSE_MATCH = 0.01
 """Share of strangers that may pass."""
 MARGIN = 1e-6
@@ -26,6 +28,8 @@ MIN_IMPOSTORS = 5
 MIN_OWN = 3
 MIN_OWN_FOR_BOUND = 5
 """Own photographs from which on their own spread bounds the threshold."""
+MUST_PASS = 0.8
+"""Share of own photographs that must reach the threshold; else strangers who look as alike leave a band open."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Scale:
 
     threshold: float
     """Similarity that passes."""
+    fails_below: float
+    """Similarity below which a picture fails. Lower than the threshold where strangers among the impostors look as
+    alike as own photographs do: between the two nothing can be told."""
     own_median: float
     """Typical similarity among the subject's own photographs."""
     impostor_median: float
@@ -62,6 +69,12 @@ class Scale:
     """'calibrated', 'partly calibrated' or 'uncalibrated'."""
     notes: tuple[str, ...] = ()
     """What a reader must know."""
+
+    def verdict(self, similarity: float) -> bool | None:
+        """Passed, failed, or None where known strangers are as alike as own photographs."""
+        if similarity >= self.threshold:
+            return True
+        return False if similarity < self.fails_below else None
 
     def percent(self, similarity: float) -> float:
         """0 = a typical stranger, 100 = as alike as own photographs; 0 at the least, may exceed 100."""
@@ -76,6 +89,7 @@ class Scale:
             "similarity": similarity,
             "threshold": self.threshold,
             "threshold_percent": self.percent(self.threshold),
+            "fails_below": self.fails_below,
             "percentile_of_own": None if below_own is None else 100 * below_own,
             "impostors_at_least_as_alike_percent": None if above is None else 100 * above,
             "calibration": self.calibration,
@@ -113,6 +127,30 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
         )
     strangers_known = len(strangers) >= MIN_IMPOSTORS
     impostor_median = float(np.median(strangers)) if strangers_known else defaults.impostor_median
+    threshold = _pass_from(own, strangers, defaults)
+    doubles = _doubles(own, strangers)
+    fails_below = threshold
+    if doubles and float(np.mean([value >= threshold for value in own])) < MUST_PASS:
+        fails_below = min(threshold, _pass_from(own, [value for value in strangers if value not in doubles], defaults))
+    if not strangers_known:
+        notes.append(f"only {len(strangers)} usable impostors; {MIN_IMPOSTORS} are needed for a floor")
+    if own_median <= impostor_median:
+        notes.append("strangers look as alike as own photographs: this recogniser cannot tell this subject")
+        own_median = impostor_median + max(abs(defaults.own_median - defaults.impostor_median), 1e-3)
+    if own_known and float(np.mean([value >= threshold for value in own])) < MUST_PASS:
+        notes.append("more than a fifth of the own photographs would fail this threshold"
+                     + (f"; {len(doubles)} impostor(s) look as alike as they do, so that much stays open"
+                        if fails_below < threshold else ""))
+    words = {2: "calibrated", 1: "partly calibrated", 0: "uncalibrated"}
+    return Scale(
+        threshold, fails_below, own_median, impostor_median, tuple(sorted(map(float, own))),
+        tuple(sorted(map(float, strangers))), words[int(own_known) + int(strangers_known)], tuple(notes),
+    )
+
+
+def _pass_from(own: Sequence[float], strangers: Sequence[float], defaults: Defaults) -> float:
+    """Similarity that passes, by what is known of own photographs and strangers."""
+    strangers_known = len(strangers) >= MIN_IMPOSTORS
     threshold = _threshold(strangers) if strangers_known else defaults.threshold
     own_low = -_upper_bound([-value for value in own]) if len(own) >= MIN_OWN_FOR_BOUND else None
     line = None if own_low is None else _line(own_low, strangers, defaults)
@@ -122,32 +160,31 @@ def calibrate(own: Sequence[float], impostors: Sequence[float], defaults: Defaul
         threshold = max(max(strangers) + MARGIN, min(threshold, defaults.threshold if line is None else line))
     if line is not None and defaults.sees_every_trait:
         threshold = max(threshold, line) if strangers_known else line
-    if not strangers_known:
-        notes.append(f"only {len(strangers)} usable impostors; {MIN_IMPOSTORS} are needed for a floor")
-    if defaults.never_below is not None:
-        threshold = max(threshold, defaults.never_below)
-    if own_median <= impostor_median:
-        notes.append("strangers look as alike as own photographs: this recogniser cannot tell this subject")
-        own_median = impostor_median + max(abs(defaults.own_median - defaults.impostor_median), 1e-3)
-    if own_known and float(np.mean([value >= threshold for value in own])) < 0.8:
-        notes.append("more than a fifth of the own photographs would fail this threshold")
-    words = {2: "calibrated", 1: "partly calibrated", 0: "uncalibrated"}
-    return Scale(
-        threshold, own_median, impostor_median, tuple(sorted(map(float, own))), tuple(sorted(map(float, strangers))),
-        words[int(own_known) + int(strangers_known)], tuple(notes),
-    )
+    return threshold if defaults.never_below is None else max(threshold, defaults.never_below)
+
+
+def _doubles(own: Sequence[float], strangers: Sequence[float]) -> list[float]:
+    """Strangers who are as alike as own photographs are: beyond the least alike fifth of those."""
+    if len(own) < MIN_OWN_FOR_BOUND:
+        return []
+    low = float(np.quantile(np.asarray(own, dtype=np.float64), 1 - MUST_PASS))
+    return [value for value in strangers if value > low]
 
 
 def _line(own_low: float, strangers: Sequence[float], defaults: Defaults) -> float:
-    """Similarity that own photographs draw: their 1 % bound, or half-way to the most alike of enough look-alikes.
+    """Similarity that own photographs draw: their 1 % bound, or half-way to the most alike of the look-alikes.
 
-    Strangers who differ in everything say nothing of how alike one changed trait looks; look-alikes do, and then
-    half-way leaves room on both sides.
+    Own photographs show the character unedited, so edited ones may lie beyond their bound. Strangers who differ in
+    everything say nothing of how alike one changed trait looks; look-alikes do, and then half-way leaves room on both
+    sides. Where too few are known, the recogniser's default stands for the most alike one.
     """
+    if not defaults.sees_every_trait:
+        return own_low
     alike = [value for value in strangers if value > (defaults.threshold + defaults.impostor_median) / 2]
-    if defaults.sees_every_trait and len(alike) >= MIN_IMPOSTORS and max(alike) < own_low:
-        return (own_low + max(alike)) / 2
-    return own_low
+    nearest_one = max(alike, default=defaults.threshold)
+    if len(alike) < MIN_IMPOSTORS:
+        nearest_one = max(nearest_one, defaults.threshold)
+    return (own_low + nearest_one) / 2 if nearest_one < own_low else own_low
 
 
 def _threshold(strangers: Sequence[float]) -> float:

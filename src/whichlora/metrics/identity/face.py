@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable, not_measured
 from whichlora.metrics.base import Picture, Subject, View
-from whichlora.metrics.identity._calibration import Scale
+from whichlora.metrics.identity._calibration import UNDECIDED, Scale
 from whichlora.metrics.identity._faces import Calibrated, calibrated, chosen, facts, fused_scale, place
 from whichlora.types import Measurement
 from whichlora.vision import faces
@@ -101,9 +101,12 @@ def measure(view: View, prepared: Calibration | None) -> Measurement:
     if abs(turned) > YAW_LIMIT_DEG:
         return not_measured(f"the face is turned by {turned:.0f}°, beyond ±{YAW_LIMIT_DEG:.0f}°", detail)
     percent = scale.percent(value)
+    passed = scale.verdict(value)
+    if passed is None:
+        return Measurement(percent, UNDECIDED, None, detail)
     why = (f"another person: {percent:.0f} % of how alike the own photographs are, "
            f"{scale.percent(scale.threshold):.0f} % is needed")
-    return judged(percent, value >= scale.threshold, why, detail)
+    return judged(percent, passed, why, detail)
 
 
 def _value(prepared: Calibration, likeness: list[NDArray[np.float64]]) -> float:
@@ -134,5 +137,5 @@ def _face_hidden_on_purpose(view: View) -> bool:
 
 PLUGIN = FunctionMetric(
     name="identity/face", title="Same person (face)", unit="% of how alike own photographs are", better="higher",
-    gate="identity", measured_by=measure, prepared_by=prepare,
+    gate="identity", measured_by=measure, prepared_by=prepare, version=2,
 )

@@ -1,8 +1,8 @@
 """Is it the same toy figure? For figures: distance of the reader's embeddings on the subject's own scale.
 
 Not for photographs. The reader was trained on rendered characters, none of them a demonstration's. Its embeddings drift
-with the view: a true back view can look as far off as a stranger. So in a view that no own picture comes near, a figure
-fails only if the colours of hair and clothes are a stranger's as well; otherwise it is not measured.
+with the view: a true back view can look as far off as a changed trait. So in a view that no own picture comes near, a
+figure fails only if it is as far off as strangers are; between that and the threshold it is not measured.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable
 from whichlora.metrics.base import Subject, View
-from whichlora.metrics.identity import attributes
-from whichlora.metrics.identity._calibration import Defaults, Scale, calibrate, nearest
+from whichlora.metrics.identity._calibration import UNDECIDED, Defaults, Scale, calibrate, nearest
 from whichlora.types import Measurement
 from whichlora.vision import figure
 
@@ -26,9 +25,10 @@ PRESENT = 0.5
 """Probability of a figure below which there is none."""
 NEW_VIEW_DEG = 30.0
 """A view farther than this from every own picture's is new to the calibration."""
-STRANGE_COLOURS = 0.45
-"""In a new view, a smaller overlap of colours is a stranger's. Measured there: own 0.55–0.94 (two of twenty below 0.4),
-strangers 0.05–0.59."""
+STRANGER = -0.9
+"""In a new view, a similarity below this is a stranger's. Measured on ten characters of other worlds
+(`bench/truth.py --people 31`, then 57): own −0.26 to −0.85, one trait changed −0.52 to −1.13, strangers −0.94 to
+−1.56."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ class Calibration:
     """n × 64, each of length 1."""
     yaws_deg: tuple[float, ...]
     """Views of the own pictures."""
-    colours: attributes.Calibration
-    """Colours of the own pictures, for views that none of them shows."""
     scale: Scale
 
 
@@ -61,7 +59,7 @@ def prepare(subject: Subject) -> Calibration | None:
     ]
     yaws = tuple(reading.yaw_deg for _, reading in own)
     scale = calibrate(list(among), to_own, DEFAULTS)
-    return Calibration(tuple(name for name, _ in own), gallery, yaws, attributes.prepare(subject), scale)
+    return Calibration(tuple(name for name, _ in own), gallery, yaws, scale)
 
 
 def _likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -86,19 +84,20 @@ def measure(view: View, prepared: Calibration | None) -> Measurement:
         "recogniser": "figure reader",
     }
     value = scale.percent(similarity)
-    away = min(abs(figure.turned_deg(yaw, reading.yaw_deg)) for yaw in prepared.yaws_deg)
-    if away > NEW_VIEW_DEG and similarity < scale.threshold:
-        found = attributes.overlap(view.output, prepared.colours)
-        detail |= {"view_away_deg": away, "colours": None if found is None else min(found)}
-        if found is None or min(found) >= STRANGE_COLOURS:
-            reason = f"not measured: no own picture shows this view; the nearest is {away:.0f}° away"
-            return Measurement(value, reason, None, detail)
     why = (f"another figure: {value:.0f} % of how alike the own pictures are, "
            f"{scale.percent(scale.threshold):.0f} % is needed")
-    return judged(value, similarity >= scale.threshold, why, detail)
+    away = min(abs(figure.turned_deg(yaw, reading.yaw_deg)) for yaw in prepared.yaws_deg)
+    if away > NEW_VIEW_DEG and similarity < scale.threshold:
+        detail["view_away_deg"] = away
+        if similarity >= STRANGER:
+            reason = f"not measured: no own picture shows this view; the nearest is {away:.0f}° away"
+            return Measurement(value, reason, None, detail)
+        return judged(value, False, why, detail)
+    passed = scale.verdict(similarity)
+    return Measurement(value, UNDECIDED, None, detail) if passed is None else judged(value, passed, why, detail)
 
 
 PLUGIN = FunctionMetric(
     name="identity/figure", title="Same figure", unit="% of how alike own pictures are", better="higher",
-    gate="identity", measured_by=measure, prepared_by=prepare, version=2,
+    gate="identity", measured_by=measure, prepared_by=prepare, version=3,
 )

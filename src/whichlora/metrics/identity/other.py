@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from whichlora.metrics._common import FunctionMetric, judged, not_applicable, not_measured
 from whichlora.metrics.base import Subject, View
-from whichlora.metrics.identity._calibration import Defaults, Scale, calibrate, nearest
+from whichlora.metrics.identity._calibration import UNDECIDED, Defaults, Scale, calibrate, nearest
 from whichlora.types import Measurement
 from whichlora.vision import packs, recognisers
 
@@ -81,10 +81,11 @@ def measure(view: View, prepared: Calibration) -> Measurement:
                            None, detail)
     why = (f"another character: {percent:.0f} % of how alike the own pictures are, "
            f"{scale.percent(scale.threshold):.0f} % is needed")
-    return judged(percent, similarity >= scale.threshold, why, detail)
+    passed = scale.verdict(similarity)
+    return Measurement(percent, UNDECIDED, None, detail) if passed is None else judged(percent, passed, why, detail)
 
 
 PLUGIN = FunctionMetric(
     name="identity/other", title="Same drawn character or thing", unit="% of how alike own pictures are",
-    better="higher", gate="identity", measured_by=measure, prepared_by=prepare, version=2,
+    better="higher", gate="identity", measured_by=measure, prepared_by=prepare, version=3,
 )

@@ -49,6 +49,8 @@ class Answer:
     """Probability 0–1 of the reply among the allowed ones."""
     note: str = ""
     """Why there is none."""
+    broke: bool = False
+    """Whether the judge raised an error instead of answering; asking again may help."""
 
 
 Judge = Callable[[Shown], Answer]
@@ -101,7 +103,8 @@ def _asked(judge: Judge, shown: Shown) -> Answer:
     try:
         answer = judge(shown)
     except Exception as error:  # whatever a model does, a pair is unscored and the run goes on
-        return Answer(None, 0.0, f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}")
+        said = str(error).strip().splitlines()
+        return Answer(None, 0.0, f"{type(error).__name__}: {said[0][:120] if said else ''}", broke=True)
     if not isinstance(answer, Answer) or answer.reply not in ("A", "B", "tie"):
         return Answer(None, 0.0, getattr(answer, "note", "") or "the answer is none of A, B and tie")
     return answer

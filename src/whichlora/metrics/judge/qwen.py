@@ -28,6 +28,9 @@ MIN_MASS = 0.2
 REPLIES: dict[str, Reply] = {"A": "A", "B": "B", "C": "tie"}
 HEAD = "lm_head.weight"
 MAX_HEADER = 64 << 20
+ADAPTER = "judge"
+"""Name under which the adapter is put on."""
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def has_language_head(folder: Path) -> bool:
@@ -62,6 +65,12 @@ def _tensor_names(folder: Path) -> set[str]:
     return names
 
 
+def without_head() -> UserError:
+    """What is said of a text encoder that cannot speak."""
+    return UserError("This text encoder comes without its language head, so it cannot answer questions.",
+                     fix="Name a Qwen2.5-VL folder that has it (--model FOLDER), or judge by eye: whichlora review")
+
+
 class QwenJudge:
     """Asks a Qwen2.5-VL; see `pairwise.compare`."""
 
@@ -78,8 +87,7 @@ class QwenJudge:
         """
         head = getattr(model, "lm_head", None)
         if head is None or (checkpoint is not None and not has_language_head(checkpoint)):
-            raise UserError("This text encoder comes without its language head, so it cannot answer questions.",
-                            fix="Use the original checkpoint, or judge by eye: whichlora review PROJECT")
+            raise without_head()
         if getattr(head.weight, "is_meta", False):
             raise UserError("The language head is not loaded.", fix="Load the text encoder whole before judging.")
         self._model, self._processor = model, processor
@@ -154,13 +162,64 @@ def judging_adapter(model: Any, folder: Path) -> Generator[None]:
         folder: Folder with adapter_config.json and adapter_model.safetensors.
 
     Raises:
-        UserError: The folder is no such adapter.
+        UserError: The folder is no such adapter, or not all of it reached the model.
     """
-    if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"'{folder}' holds no adapter for the judge.",
-                        fix="It needs adapter_config.json and adapter_model.safetensors; pickled files are not read.")
-    model.load_adapter(str(folder), adapter_name="judge")
+    require_adapter(folder)
     try:
+        model.load_adapter(str(folder), adapter_name=ADAPTER)
+        _require_reached(model, folder)
         yield
     finally:
-        model.delete_adapter("judge")
+        _take_off(model)
+
+
+def _take_off(model: Any) -> None:
+    """Put the very modules back that the adapter wrapped.
+
+    `delete_adapter` of transformers leaves the wrappers, and refuses to work at all with some releases of PEFT that
+    `load_adapter` accepts.
+    """
+    wrapped = [(name, module) for name, module in model.named_modules() if ADAPTER in getattr(module, "lora_A", {})]
+    for name, module in wrapped:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, module.base_layer)
+    if hasattr(model, "peft_config"):
+        del model.peft_config
+    model._hf_peft_config_loaded = False
+
+
+def require_adapter(folder: Path) -> None:
+    """Refuse a folder that holds no adapter of safetensors.
+
+    Raises:
+        UserError: A file is missing.
+    """
+    if not all((folder / name).is_file() for name in ADAPTER_FILES):
+        raise UserError(f"'{folder}' holds no adapter for the judge.",
+                        fix="It needs adapter_config.json and adapter_model.safetensors; pickled files are not read.")
+
+
+def _require_reached(model: Any, folder: Path) -> None:
+    """Refuse an adapter that does not reach the model whole: the loader fills what it does not find with noise.
+
+    Raises:
+        UserError: A weight of the file is not in the model, or the model has one that is not in the file.
+    """
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(str(folder / ADAPTER_FILES[1]), framework="pt") as file:
+        names = [name for name in file.keys() if ".lora_B." in name]  # noqa: SIM118
+        wanted = [file.get_tensor(name) for name in names]
+    there = [module.lora_B[ADAPTER].weight.detach() for module in model.modules()
+             if ADAPTER in getattr(module, "lora_B", {})]
+    reached = 0
+    for tensor in wanted:
+        reached += any(
+            tensor.shape == mine.shape and torch.equal(tensor.to(mine.device, mine.dtype), mine) for mine in there
+        )
+    if not reached or reached < max(len(wanted), len(there)):
+        raise UserError(
+            f"Of the {len(wanted)} modules that the adapter in '{folder}' changes, {reached} exist in the judge.",
+            fix="Use an adapter that was made for this very model (Qwen2.5-VL of the same size).",
+        )
