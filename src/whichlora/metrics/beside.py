@@ -254,4 +254,5 @@ def _environment() -> dict[str, str]:
     paths = [own, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     environment["CUDA_VISIBLE_DEVICES"] = ""
+    environment.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait by spinning
     return environment

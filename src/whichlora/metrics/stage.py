@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from whichlora.metrics.trust import deciding, why_not
 from whichlora.store import Store
 from whichlora.store.images import ImageFolder
 from whichlora.types import Generation, Measurement, Plan, Score, SourceImage, fingerprint
+from whichlora.vision.memory import lasting
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class PictureScorer:
         self._photograph = photograph
         self._cases = {case.id: case for case in plan.cases}
         self._prepared: dict[str, Any] | None = None
+        # Every candidate edits the same photographs: each is resized once, and what is worked out of it is kept.
+        self._source = lru_cache(maxsize=64)(lambda name, size: lasting(_resized(photograph(name), size)))
 
     def scores(self, task: Task) -> list[Score]:
         """Scores of one picture.
@@ -117,7 +121,7 @@ class PictureScorer:
             self._prepared = prepare_all(_subject(self.plan, self._photograph), registry.names("metrics"))
         case = self._cases[task.case]
         output = _read(self._images, task.generation)
-        view = View(_resized(self._photograph(case.source), output.shape[:2]), output, case, task.generation)
+        view = View(self._source(case.source, output.shape[:2]), output, case, task.generation)
         found = measure_picture(view, self._prepared, task.metrics)
         return [
             _score(task.generation.cell, registry.load("metrics", name), found[name], self.plan.subject)

@@ -34,7 +34,7 @@ class Change:
     """Shift that was taken out before comparing."""
 
 
-@remembered(32)
+@remembered(8)
 def change(source: Picture, output: Picture) -> Change:
     """Compare two pictures of one shape after taking out zoom and shift."""
     moved, inside, found = undrifted(source, output)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whichlora.metrics._colour import delta_e, lab
 from whichlora.metrics._common import FunctionMetric, told
-from whichlora.metrics._regions import shared_subject
+from whichlora.metrics._regions import share_of, shared_subject
 from whichlora.metrics.base import Picture, View
 from whichlora.metrics.following._change import STILL_DELTA_E, change
 from whichlora.types import Measurement
-from whichlora.vision.picture import resized
+from whichlora.vision.picture import remembered, resized
 
 COPIED = 0.9
 """Share of unchanged pixels from which on a region counts as copied."""
@@ -26,13 +27,11 @@ MOVES_SUBJECT = ("camera", "expression")
 
 def measure(view: View, prepared: Any) -> Measurement:
     """Share 0–1 of the subject's pixels that are the source's own, upright or mirrored, whichever is larger."""
-    region = shared_subject(view, prepared)
+    region = shared_subject(view.source, view.output, prepared)
     still = change(view.source, view.output).map < STILL_DELTA_E
-    same = float(still.mean() if region is None else still[region].mean())
-    upright, mirrored, symmetric = (
-        _alike(view.source, view.output), _alike(_mirror(view.source), view.output),
-        _alike(view.source, _mirror(view.source)),
-    )
+    same = share_of(still) if region is None else share_of(still[region])
+    ours, swapped, theirs = _coarse(view.source), _coarse(view.source, mirrored=True), _coarse(view.output)
+    upright, mirrored, symmetric = _alike(ours, theirs), _alike(swapped, theirs), _alike(ours, swapped)
     is_mirror = mirrored >= COPIED and mirrored > upright and symmetric < COPIED
     pasted = same >= COPIED and view.case.family in MOVES_SUBJECT
     return told(max(same, mirrored if is_mirror else 0.0), {
@@ -41,14 +40,15 @@ def measure(view: View, prepared: Any) -> Measurement:
     })
 
 
-def _mirror(picture: Picture) -> Picture:
-    return np.ascontiguousarray(picture[:, ::-1])
+@remembered(64)
+def _coarse(picture: Picture, mirrored: bool = False) -> NDArray[np.float32]:
+    """Colours of a coarse grid, so that a small zoom or shift does not matter; GRID × GRID × 3."""
+    return lab(resized(np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture, GRID, GRID))
 
 
-def _alike(a: Picture, b: Picture) -> float:
-    """Share of a coarse grid's cells with the same colour; coarse, so that a small zoom or shift does not matter."""
-    first, second = (lab(resized(item, GRID, GRID)) for item in (a, b))
-    return float((delta_e(first, second) < STILL_DELTA_E).mean())
+def _alike(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Share of a coarse grid's cells with the same colour."""
+    return float((delta_e(a, b) < STILL_DELTA_E).mean())
 
 
 PLUGIN = FunctionMetric(

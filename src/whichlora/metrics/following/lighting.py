@@ -12,14 +12,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whichlora.metrics._colour import lab
+from whichlora.metrics._colour import blurred, lab
 from whichlora.metrics._common import FunctionMetric, judged, not_applicable, not_measured
-from whichlora.metrics._regions import Mask, subject_mask
+from whichlora.metrics._regions import Mask, region_box, subject_mask
 from whichlora.metrics.base import Picture, View
 from whichlora.metrics.following._named import asked_name, asks_for, measure_class
 from whichlora.types import Measurement
 from whichlora.vision import faces
+from whichlora.vision.picture import remembered
 
 SYNONYMS = {
     "soft light": "soft", "studio light": "studio", "golden hour": "sunset", "warm": "sunset", "sunrise": "sunset",
@@ -114,11 +116,9 @@ def measure(view: View, prepared: Any) -> Measurement:
         return measure_class(view, "light", FIGURE_NAMES.get(asked, asked))
     if asked not in RULES:
         return not_measured(f"no verifier for the light '{asked}'; known: {', '.join(sorted(RULES))}")
-    place = _lit_region(view.source, prepared)
-    other = _lit_region(view.output, prepared)
-    if place is None or other is None:
+    before, after = _light(view.source, prepared), _light(view.output, prepared)
+    if before is None or after is None:
         return not_measured("no subject was found on which light could be compared")
-    before, after = light_on(view.source, place), light_on(view.output, other)
     shift = Shift(*(b - a for a, b in zip(asdict(before).values(), asdict(after).values(), strict=True)))
     strength = RULES[asked](shift, before)
     size = max(abs(shift.brightness), abs(shift.warmth), abs(shift.redness), 20 * abs(shift.side),
@@ -126,6 +126,13 @@ def measure(view: View, prepared: Any) -> Measurement:
     detail = {"asked": asked, "shift": asdict(shift), "before": asdict(before), "visible": size >= VISIBLE}
     passed = strength >= 1 and size >= VISIBLE
     return judged(max(0.0, strength), passed, f"the light did not turn to '{asked}' clearly enough", detail)
+
+
+@remembered(16)
+def _light(picture: Picture, kind: str) -> Light | None:
+    """Light on the subject; None where there is none."""
+    region = _lit_region(picture, kind)
+    return None if region is None else light_on(picture, region)
 
 
 def _lit_region(picture: Picture, kind: Any) -> Mask | None:
@@ -145,8 +152,6 @@ def _lit_region(picture: Picture, kind: Any) -> Mask | None:
 
 def light_on(picture: Picture, region: Mask) -> Light:
     """Measure the light on a region."""
-    from whichlora.metrics._colour import blurred
-
     colours = lab(picture)
     inside = colours[region]
     rows, cols = np.nonzero(region)
@@ -154,7 +159,7 @@ def light_on(picture: Picture, region: Mask) -> Light:
     linear = luminance[region] ** 3
     left = cols < np.median(cols)
     upper = rows < np.median(rows)
-    smooth = blurred(np.ascontiguousarray(colours[..., 0]), max(1.0, 0.1 * float(np.ptp(cols) + 1)))[region]
+    smooth = _smooth_in(colours[..., 0], region, max(1.0, 0.1 * float(np.ptp(cols) + 1)))
     outside = colours[~region]
     return Light(
         brightness=float(inside[:, 0].mean()),
@@ -166,6 +171,15 @@ def light_on(picture: Picture, region: Mask) -> Light:
         contrast=float(smooth.std()),
         backdrop=float(outside[:, 0].mean()) if outside.size else float(inside[:, 0].mean()),
     )
+
+
+def _smooth_in(values: NDArray[np.float32], region: Mask, sigma_px: float) -> NDArray[np.float32]:
+    """Values of a region after a Gaussian blur; blurred is only what the region's own values are made of."""
+    x, y, width, height = region_box(region)
+    reach = int(4 * sigma_px + 2)  # OpenCV's kernel for floats ends at four sigma
+    rows = slice(max(0, y - reach), y + height + reach)
+    cols = slice(max(0, x - reach), x + width + reach)
+    return blurred(np.ascontiguousarray(values[rows, cols]), sigma_px)[region[rows, cols]]
 
 
 PLUGIN = FunctionMetric(
