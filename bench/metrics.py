@@ -5,6 +5,7 @@
     python bench/metrics.py --json     one JSON document on stdout
     python bench/metrics.py --cost     only what scoring costs, by metric and kind of edit
     python bench/metrics.py --cost --against SRC   … compared in turns with the whichlora of another source folder
+    python bench/metrics.py --beside   a small run of the tiny model, scored beside on the cores that make the pictures
     python bench/metrics.py --truth PROJECT   the truth table of a demo project: every gate against the exact truth
 
 Photographs are the portraits of `tests/data`; figures are rendered. Exit status 1 if a figure misses its target.
@@ -86,6 +87,20 @@ def cost(repeats: int, against: Path | None = None) -> tuple[list[Figure], list[
     table = [{"metric": name, "processor_seconds": round(value, 4)}
              for name, value in sorted(found["by_metric_s"].items(), key=lambda item: -item[1])]
     return figures, table
+
+
+def beside() -> list[Figure]:
+    """What scoring beside takes from a run on a CPU, and whether it is done when the run is."""
+    from lab.beside import run_beside
+
+    found = run_beside()
+    return [
+        at_least(f"share of {found.pictures} pictures scored when the run is over", found.scored / found.pictures, 1.0),
+        at_most("processor seconds of scoring per second of the workers, tiny model", found.scoring_s / found.making_s,
+                1.0),
+        at_most("processor seconds of scoring, per picture", found.scoring_s / found.pictures, 2.0),
+        at_most("processor seconds of the workers, per picture", found.making_s / found.pictures, 60.0),
+    ]
 
 
 def figure_throughput(repeats: int) -> list[Figure]:
@@ -207,12 +222,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--beside", action="store_true")
     parser.add_argument("--against", type=Path, metavar="SRC")
     parser.add_argument("--truth", type=Path, metavar="PROJECT")
     wanted = parser.parse_args()
     table: list[dict[str, Any]] = []
     if wanted.truth:
         results, table = truth_table(wanted.truth)
+    elif wanted.beside:
+        results = beside()
     else:
         repeats = 3 if wanted.quick else 15
         results, table = cost(repeats, wanted.against)
