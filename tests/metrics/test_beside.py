@@ -1,9 +1,11 @@
 """Scoring in a process of its own beside a run: the same rows, one writer, and a run that its end does not end."""
 
 import json
+import subprocess
 import sys
 from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
 from metrics.photos import OWN, astronaut, portrait, scaled, vae_like
@@ -182,3 +184,17 @@ def test_the_subject_is_calibrated_once_for_all_pictures(running, monkeypatch):
         assert [answer["cell"] for answer in answers] == [task.generation.cell for task in tasks]
         assert len(calls) == 1
         assert rows_of(store, plan) == {}  # the child's side writes nothing
+
+
+def test_a_killed_parent_leaves_no_scorer(running):
+    folder, _, _ = running
+    program = (
+        "import sys, time; from pathlib import Path; from whichlora.store import Store;"
+        "from whichlora.metrics.beside import BesideScorer; folder = Path(sys.argv[1]);"
+        "print(BesideScorer(folder, Store(folder))._process.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True) as parent:
+        scorer = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    psutil.wait_procs([scorer], timeout=60)
+    assert not scorer.is_running() or scorer.status() == psutil.STATUS_ZOMBIE
