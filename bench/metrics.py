@@ -3,6 +3,9 @@
     python bench/metrics.py            full counts
     python bench/metrics.py --quick    fewer repeats (under a minute on 2 quiet cores)
     python bench/metrics.py --json     one JSON document on stdout
+    python bench/metrics.py --cost     only what scoring costs, by metric and kind of edit
+    python bench/metrics.py --cost --against SRC   … compared in turns with the whichlora of another source folder
+    python bench/metrics.py --beside   a small run of the tiny model, scored beside on the cores that make the pictures
     python bench/metrics.py --truth PROJECT   the truth table of a demo project: every gate against the exact truth
 
 Photographs are the portraits of `tests/data`; figures are rendered. Exit status 1 if a figure misses its target.
@@ -22,17 +25,19 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
+
+from lab.scoring import measured_in  # noqa: E402
 
 from metrics import photos  # noqa: E402
 from whichlora import registry  # noqa: E402
 from whichlora.metrics.scoring import measure_picture, prepare_all  # noqa: E402
 from whichlora.vision.align import register, undrifted  # noqa: E402
-from whichlora.vision.picture import resized  # noqa: E402
 
 NAMES = registry.names("metrics")
 GPU_SECONDS = 17.0
 """The fastest 40-step picture of the 20 B model measured on one large GPU (17–31 s); scoring runs beside it."""
+CORES = 2
 
 
 @dataclass(frozen=True)
@@ -55,24 +60,46 @@ def at_most(name: str, value: float, target: float) -> Figure:
     return Figure(name, round(float(value), 4), f"<= {target:g}", bool(value <= target))
 
 
-def throughput(repeats: int) -> list[Figure]:
-    """Seconds per picture with every default metric, a fresh output each time."""
-    source = resized(photos.portrait("president-smiling"), 1152, 896)  # about a megapixel, in the source's shape
-    prepared = prepare_all(photos.person(), NAMES)
-    times, busy = [], []
-    for seed in range(repeats + 1):
-        output = photos.noisy(photos.warp(source, 1.01, 2, 1), 4, seed)
-        what = photos.view(source, output, "expression", expression="smile")
-        start, work = time.perf_counter(), time.process_time()
-        measure_picture(what, prepared, NAMES)
-        times.append(time.perf_counter() - start)
-        busy.append(time.process_time() - work)
-    seconds, work = float(np.median(times[1:])), float(np.median(busy[1:]))
+def cost(repeats: int, against: Path | None = None) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """What scoring costs, and the processor seconds of each metric; with another source folder, in turns with it."""
+    ours, theirs = [], []
+    for turn in range(2 if against else 1):  # ABBA: a machine that gets busier favours neither
+        for src in (ROOT / "src", against) if turn == 0 else (against, ROOT / "src"):
+            if src is not None:
+                (theirs if src == against else ours).append(measured_in(src, repeats))
+    found = ours[0]
+    busy = float(np.mean(list(found["busy_s"].values())))
+    figures = [
+        at_least(f"photographs of 1 megapixel per second, all metrics, {CORES} cores", 1 / found["wall_s"], 0.5),
+        at_most("processor seconds per photograph of 1 megapixel, mean of the kinds of edit", busy, 2.0),
+        at_most(f"processor seconds of scoring per second of a 40-step picture on one GPU, in percent of {CORES} cores",
+                100 * busy / CORES / GPU_SECONDS, 5.0),
+        at_most("processor seconds that a photograph's first picture costs more", found["first_s"] - busy, 5.0),
+        at_most("processor seconds to calibrate, per photograph", found["prepare_s"] / len(photos.person().references),
+                2.0),
+    ]
+    figures += [at_most(f"processor seconds per picture, {family}", value, 2.0)
+                for family, value in found["busy_s"].items()]
+    if theirs:
+        mean = [float(np.mean([list(item["busy_s"].values()) for item in side])) for side in (ours, theirs)]
+        figures.append(at_most("processor seconds per picture, as a share of the other source folder's",
+                               mean[0] / mean[1], 1.0))
+    table = [{"metric": name, "processor_seconds": round(value, 4)}
+             for name, value in sorted(found["by_metric_s"].items(), key=lambda item: -item[1])]
+    return figures, table
+
+
+def beside() -> list[Figure]:
+    """What scoring beside takes from a run on a CPU, and whether it is done when the run is."""
+    from lab.beside import run_beside
+
+    found = run_beside()
     return [
-        at_least("photographs of 1 megapixel per second, all metrics", 1 / seconds, 0.5),
-        at_most("processor seconds per photograph of 1 megapixel, all metrics", work, 2.0),
-        at_most("processor seconds of scoring per second of a 40-step picture on one GPU, in percent of two cores",
-                100 * work / 2 / GPU_SECONDS, 5.0),
+        at_least(f"share of {found.pictures} pictures scored when the run is over", found.scored / found.pictures, 1.0),
+        at_most("processor seconds of scoring per second of the workers, tiny model", found.scoring_s / found.making_s,
+                1.0),
+        at_most("processor seconds of scoring, per picture", found.scoring_s / found.pictures, 2.0),
+        at_most("processor seconds of the workers, per picture", found.making_s / found.pictures, 60.0),
     ]
 
 
@@ -194,14 +221,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--beside", action="store_true")
+    parser.add_argument("--against", type=Path, metavar="SRC")
     parser.add_argument("--truth", type=Path, metavar="PROJECT")
     wanted = parser.parse_args()
     table: list[dict[str, Any]] = []
     if wanted.truth:
         results, table = truth_table(wanted.truth)
+    elif wanted.beside:
+        results = beside()
     else:
         repeats = 3 if wanted.quick else 15
-        results = [*throughput(repeats), *figure_throughput(4 * repeats), *drift(), *controls()]
+        results, table = cost(repeats, wanted.against)
+        if not wanted.cost:
+            results += [*figure_throughput(4 * repeats), *drift(), *controls()]
     run = {"machine": platform.platform(), "python": platform.python_version(), "quick": wanted.quick,
            "photographs": "tests/data/portraits and scikit-image's astronaut"}
     if wanted.json:

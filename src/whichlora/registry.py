@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -44,6 +45,7 @@ def load(kind: str, name: str) -> Any:
     raise UnknownNameError(kind.rstrip("s"), name, names(kind))
 
 
+@cache
 def _module_names(kind: str) -> dict[str, str]:
     """Plug-in name → module path, for modules that are not private and not the protocol itself."""
     package = importlib.import_module(_PACKAGES[kind])

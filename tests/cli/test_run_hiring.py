@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from families import painters
+from whichlora.cli._beside import scoring_beside
 from whichlora.cli._hiring import choose_hiring
+from whichlora.cli.stages import stored_plan
 from whichlora.errors import UserError
+from whichlora.metrics.stage import lacking, scoring_context
 from whichlora.run.choose import open_maker
 from whichlora.store import Store
 
@@ -40,7 +43,7 @@ def project(tmp_path_factory):
 
 
 def test_run_with_workers_and_again(project):
-    done = whichlora("run", project, "--workers", 2, "--json")
+    done = whichlora("run", project, "--workers", 2, "--score-beside", "--json")
     assert done.returncode == 0, done.stderr
     cells = json.loads(done.stdout)["cells"]
     assert cells["done"] == cells["planned"] > 0
@@ -48,10 +51,21 @@ def test_run_with_workers_and_again(project):
     with Store(project) as store:
         assert store.document("canary")["entries"]
         before = store.generations()
+        plan = stored_plan(store)
+        assert lacking(plan, store, scoring_context(plan)) == []  # scored when the run was over
     again = whichlora("run", project, "--in-process")
     assert again.returncode == 0, again.stderr
+    assert "Next: whichlora report" in again.stdout
     with Store(project) as store:
         assert store.generations() == before
+
+
+@pytest.mark.parametrize(("device", "wanted", "scores"), [
+    ("cuda", None, True), ("mps", None, True), ("cpu", None, False), ("cpu", True, True), ("cuda", False, False),
+])
+def test_pictures_are_scored_beside_a_gpu_and_not_on_the_cores_that_make_them(tmp_path, device, wanted, scores):
+    with Store(tmp_path, create=True) as store, scoring_beside(tmp_path, store, device, wanted) as scorer:
+        assert (scorer is not None) is scores
 
 
 @pytest.mark.parametrize(("wishes", "sentence"), [

@@ -1,9 +1,7 @@
-"""Control rows of a scored project: what must be 0 is 0; the score stage, whole and beside a run."""
+"""Control rows of a scored project: what must be 0 is 0; the score stage."""
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import replace
 
 import pytest
@@ -13,9 +11,7 @@ from metrics.photos import OWN, astronaut, portrait
 from metrics.projects import CONTROLS, make_cells, plan_of
 from whichlora.analysis.cells import judge
 from whichlora.metrics.base import Measurement
-from whichlora.metrics.beside import FINISH, BesideScorer, follow
-from whichlora.metrics.stage import PlanScorer, score_plan, scoring_context
-from whichlora.plan.codec import plan_to_json
+from whichlora.metrics.stage import score_plan, scoring_context
 from whichlora.run.pictures import photograph_reader
 from whichlora.store import Store
 from whichlora.types import EditCase, Generation
@@ -101,54 +97,6 @@ def test_portraits_have_the_same_control_rows(tmp_path):
         assert [item.passed for item in rows[name]] == [False, False]
     assert [item.gates["identity"] for item in rows["other-person"]] == [False, False]
     assert [item.gates["identity"] for item in rows["real-pair"]] == [True, True]
-
-
-# ----------------------------------------------------------------------------------------------------------- beside
-
-
-def test_cells_are_scored_as_they_arrive_and_calibration_happens_once(tmp_path, monkeypatch):
-    plan, rows = figure_project(tmp_path)
-    made = make_cells(tmp_path, plan, rows, {"base"})
-    from whichlora.metrics import stage
-
-    calls = []
-    original = stage.prepare_all
-    monkeypatch.setattr(stage, "prepare_all", lambda *args: calls.append(1) or original(*args))
-    with Store(tmp_path) as store:
-        scorer = PlanScorer(plan, store, photograph_reader(plan, tmp_path))
-        first = follow([made[0] + "\n", "\n", "no-such-cell\n"], lambda: scorer)
-        assert first.pictures == 1  # the parent died: what was announced is scored, the rest is left
-        rest = follow(io.StringIO(f"{made[0]}\n{FINISH}\nnever read\n"), lambda: scorer)
-        assert rest.pictures == 1
-        assert len(calls) == 1
-        assert {score.cell for score in store.scores(context=scorer.context)} == set(made)
-
-
-def test_a_process_of_its_own_scores_beside_and_gives_the_same_scores(tmp_path, scored):
-    plan, rows = figure_project(tmp_path)
-    with Store(tmp_path, create=True) as store:
-        store.add_document("plan", plan_to_json(plan))
-    beside = BesideScorer(tmp_path)
-    for cell in make_cells(tmp_path, plan, rows, {"base", "other-person"}):
-        beside.finished(cell)
-    assert beside.finish()
-    known = {(item.cell, item.metric): (item.value, item.passed, item.gate) for item in scored[1]}
-    with Store(tmp_path) as store:
-        found = store.scores(context=scoring_context(plan))
-    told = {cell.id for cell in plan.cells if cell.candidate in ("base", "other-person")}
-    assert {item.cell for item in found} == told
-    for item in found:
-        value, passed, gate = known[item.cell, item.metric]
-        assert (passed, gate) == (item.passed, item.gate)
-        assert item.value == (value if value is None else pytest.approx(value, rel=1e-3, abs=1e-3))
-
-
-def test_a_dead_scorer_does_not_end_the_run(tmp_path):
-    beside = BesideScorer(tmp_path, [sys.executable, "-c", "import sys; sys.exit(3)"])
-    for index in range(2000):
-        beside.finished(f"cell-{index}")
-    assert beside.finish() is False
-    beside.stop()
 
 
 def test_packs_enter_the_context_and_their_absence_changes_nothing(scored):

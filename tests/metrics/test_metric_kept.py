@@ -23,7 +23,13 @@ def test_psnr_agrees_with_scikit_image():
     for sigma in (1, 5, 20):
         damaged = noisy(SOURCE, sigma)
         assert psnr.psnr(SOURCE, damaged) == pytest.approx(peak_signal_noise_ratio(SOURCE, damaged), abs=1e-6)
+        part = np.zeros(SOURCE.shape[:2], bool)
+        part[40:200, 60:] = True
+        expected = peak_signal_noise_ratio(SOURCE[part], damaged[part])
+        assert psnr.psnr(SOURCE, damaged, part) == pytest.approx(expected, abs=1e-6)
     assert psnr.psnr(SOURCE, SOURCE) == psnr.BEST_DB
+    with pytest.raises(ValueError, match="0 values"):
+        psnr.psnr(SOURCE, SOURCE, np.zeros(SOURCE.shape[:2], bool))
 
 
 def test_ssim_agrees_with_scikit_image():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whichlora.cli._prompts import edit_of, prompt_of
 from whichlora.errors import PhotoError, UserError
 from whichlora.types import EditCase, Generation, Measurement
+
+if TYPE_CHECKING:
+    from whichlora.vision.memory import Picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FAMILIES = ("camera", "lighting", "background", "expression", "trigger")
@@ -157,13 +161,21 @@ def _subject(paths: Sequence[Path], sources: Mapping[Path, Path | None], wanted:
     ), wanted.packs)
 
 
+@lru_cache(maxsize=4)
+def _opened(source: Path) -> Picture:
+    """A photograph that several pictures were made from."""
+    from whichlora.vision.picture import open_picture
+
+    return open_picture(source)
+
+
 def _entry(
     path: Path, source: Path | None, wanted: Wanted, prepared: Mapping[str, Any], names: Sequence[str], kind: str,
 ) -> dict[str, Any]:
     """One picture's scores as plain data; an unreadable picture is an entry with a reason, not an end."""
     from whichlora.metrics.base import View
     from whichlora.metrics.scoring import measure_picture
-    from whichlora.vision.picture import open_picture, open_with_text, resized
+    from whichlora.vision.picture import lasting, open_with_text, resized
 
     try:
         output, text = open_with_text(path)
@@ -175,11 +187,11 @@ def _entry(
     case = EditCase(path.name, str(source or ""), path.stem, family, prompt, target, KEEP.get(family, ("identity",)))
     picture, lacking = output, "no source was given (--source)"
     if source is not None:
-        picture, lacking = open_picture(source), ""
+        picture, lacking = _opened(source), ""
         if abs(_aspect(picture) / _aspect(output) - 1) > SAME_ASPECT:
             lacking = f"the picture's shape differs from that of its source '{source.name}'"
     height, width = output.shape[:2]
-    picture = output if lacking else resized(picture, height, width)
+    picture = output if lacking else lasting(resized(picture, height, width))
     usable = [name for name in names if not lacking or name in NO_SOURCE_NEEDED]
     view = View(picture, output, case, Generation(path.name, "done", None, {}, 0))
     measured = measure_picture(view, prepared, usable)

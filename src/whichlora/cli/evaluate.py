@@ -35,6 +35,10 @@ def command(
     refs: Annotated[list[Path] | None, typer.Option("--refs", help="With --preset: the photographs.")] = None,
     budget: Annotated[str, typer.Option("--budget", help="GPU time, such as 3h or 90m; screens.")] = "",
     full: Annotated[bool, typer.Option("--full", help="The whole suite, nobody screened out.")] = False,
+    score_beside: Annotated[
+        bool | None, typer.Option("--score-beside/--no-score-beside",
+                                  help="Score pictures while others are made; left out: where a GPU makes them.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Run, score, decide and report."""
@@ -51,7 +55,7 @@ def command(
     bundle = require_material(folder)
     project = open_project(folder)
     outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {folder}",
-                    show_live=open_page, wish=Wish(budget, full))
+                    show_live=open_page, wish=Wish(budget, full), beside=score_beside)
     repeated = repetition(folder, bundle, outcome.plan) if bundle is not None else None
     finish(outcome, "whichlora.evaluate/1", json=json, open_page=open_page,
            extra={"repetition": repeated.document} if repeated is not None else {})
@@ -92,9 +96,20 @@ def _create(folder: Path, preset: str, refs: list[Path]) -> None:
 
 def chain(
     project: Project, device: str, *, markdown: Path | None, command: str, show_live: bool = False,
-    after_score: Callable[[Store, Plan], None] | None = None, wish: Wish | None = None,
+    after_score: Callable[[Store, Plan], None] | None = None, wish: Wish | None = None, beside: bool | None = None,
 ) -> Outcome:
-    """All stages over an opened project; `after_score(store, plan)` may append further scores, `wish` is about time."""
+    """All stages over an opened project.
+
+    Args:
+        project: The project.
+        device: As chosen by `choose_device`.
+        markdown: Where Markdown goes, if it is wanted.
+        command: What repeats the run.
+        show_live: Open the live page in the browser.
+        after_score: Called with (store, plan); may append further scores.
+        wish: What the user said about time.
+        beside: Score while pictures are made; None: where a GPU makes them.
+    """
     from whichlora.cli._writing import writing
     from whichlora.cli.live import LivePage
     from whichlora.cli.stages import Outcome, cell_counts, conclude, generate, publish, score
@@ -102,7 +117,7 @@ def chain(
 
     with writing(project.workspace, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=show_live)
-        plan = generate(project, store, device=device, page=page, wish=wish)
+        plan = generate(project, store, device=device, page=page, wish=wish, beside=beside)
         score(project, store, plan)
         if after_score is not None:
             after_score(store, plan)

@@ -43,6 +43,10 @@ def command(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No worker processes: for debugging; a crash ends the run.")
     ] = False,
+    score_beside: Annotated[
+        bool | None, typer.Option("--score-beside/--no-score-beside",
+                                  help="Score pictures while others are made; left out: where a GPU makes them.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -69,14 +73,15 @@ def command(
             describe(project, choose_device(device), wish, keep=True)  # the job keeps to what is stored
         words = [*(["--available"] if available else []), *(["--cheap-first"] if cheap_first else []),
                  *(["--seconds", str(seconds_per_image)] if seconds_per_image is not None else []),
-                 *(["--workers", str(workers)] if workers is not None else [])]
+                 *(["--workers", str(workers)] if workers is not None else []),
+                 *(["--score-beside" if score_beside else "--no-score-beside"] if score_beside is not None else [])]
         submit(folder, ["--device", device, *words], slurm or [], json=json)
         return
     hiring = choose_hiring(executor, workers, ray_address, in_process=in_process)
     with writing(project.workspace, create=True) as store:
         page = LivePage(project.workspace.folder, store, show=open_page)
         plan = generate(project, store, device=choose_device(device), page=page, available=available,
-                        hiring=hiring, wish=wish)
+                        hiring=hiring, wish=wish, beside=score_beside)
         done = _tell_outcome(folder, store, plan, json=json)
     if done == 0:
         raise SystemExit(1)
@@ -106,6 +111,14 @@ def _tell_outcome(folder: Path, store: Store, plan: Plan, *, json: bool) -> int:
     else:
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         saved = f"; {screening.saved} were not needed, as screening dropped {len(screening.out)} candidates"
+        step = "score" if _unscored(store, plan) else "report"
         answer_console.print(f"{counts['done']} of {counts['planned']} pictures are there{failed}"
-                             f"{saved if screening.out else ''}. Next: whichlora score {folder}")
+                             f"{saved if screening.out else ''}. Next: whichlora {step} {folder}")
     return counts["done"]
+
+
+def _unscored(store: Store, plan: Plan) -> bool:
+    """Whether any finished picture lacks a score."""
+    from whichlora.metrics.stage import lacking, scoring_context
+
+    return bool(lacking(plan, store, scoring_context(plan)))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -29,6 +29,9 @@ from whichlora.run.making import Maker
 from whichlora.run.runner import RunSummary
 from whichlora.store import Store
 from whichlora.types import Plan
+
+if TYPE_CHECKING:
+    from whichlora.metrics.beside import BesideScorer
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def require_run_extra() -> None:
 
 def generate(
     project: Project, store: Store, *, device: str, page: LivePage | None = None, available: bool = False,
-    hiring: Hiring | None = None, wish: Wish | None = None,
+    hiring: Hiring | None = None, wish: Wish | None = None, beside: bool | None = None,
 ) -> Plan:
     """Admit candidates, store the plan and make what it asks for, all through workers; this process stays light.
 
@@ -71,7 +74,9 @@ def generate(
         available: Leave LoRAs out that are not there yet.
         hiring: Where pictures are made; workers of this machine when left out.
         wish: What the user said about time; see `_budget.settle`.
+        beside: Score while pictures are made; None: where a GPU makes them.
     """
+    from whichlora.cli._beside import scoring_beside
     from whichlora.cli._screened import cheap_of, measure, settle_here
     from whichlora.run.choose import open_maker
     from whichlora.run.executor import Setup
@@ -93,16 +98,25 @@ def generate(
         rotten = store.forget_rotten()
         if rotten:
             progress_console.print(f"{len(rotten)} pictures on disk were damaged and will be made again.")
-        measure(plan, store, settled.design, lambda of, cells: make(maker, of, page, cells),
-                lambda of: score(project, store, of), page,
-                cheap_of(settled.project, admitted) if wish and wish.cheap else None)
+        with scoring_beside(project.workspace.folder, store, device, beside) as scorer:
+            measure(plan, store, settled.design, lambda of, cells: make(maker, of, page, cells, scorer),
+                    lambda of: score(project, store, of), page,
+                    cheap_of(settled.project, admitted) if wish and wish.cheap else None)
     return plan
 
 
-def make(maker: Maker, plan: Plan, page: LivePage | None = None, cells: Collection[str] | None = None) -> RunSummary:
-    """Make cells of a plan (all when None) with a progress bar, and show them on the live page."""
+def make(
+    maker: Maker, plan: Plan, page: LivePage | None = None, cells: Collection[str] | None = None,
+    beside: BesideScorer | None = None,
+) -> RunSummary:
+    """Make cells of a plan (all when None) with a progress bar, and show them on the live page.
+
+    With a scorer beside, every finished picture of the plan is scored when this returns, unless the scorer was lost.
+    """
     if page:
         page.begin(plan)
+    if beside:
+        beside.begin(plan)
     with _bar() as advance:
 
         def step(event: RunEvent) -> None:
@@ -113,8 +127,14 @@ def make(maker: Maker, plan: Plan, page: LivePage | None = None, cells: Collecti
                                        f"{_plain(event.note)}")
             if page:
                 page.watch(event)
+            if beside:
+                if event.kind == "cell":
+                    beside.finished(event.cell)
+                beside.collect()
 
         summary = maker.make(plan, cells, step)
+        if beside:
+            beside.settle(lambda done, total: advance("scoring", done, total, None))
     if page:
         page.finish()
     return summary

@@ -4,11 +4,13 @@ The runner encodes every distinct input once, lets the family release its encode
 candidate: `switch` → for each cell `denoise` → `decode`.
 
 A family may also offer `check_file(base, path)` (step 1 of the load gate, without loading the base), `library_names`,
-and `language_model(base)`: the `LanguageModel` that the base brings along, for the optional judge. A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32
-arrays), `touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager
-giving the file's changes, see `lora/delta.py`) and `noise_floor()`; also `tensors(module)` (both weights as torch
-tensors where they lie, so that billions of values are compared there) and `touched_beyond(modules)` (`touched()`
-without these, which need not be looked at). Without them a LoRA is admitted by its switch
+and `language_model(base)`: the `LanguageModel` that the base brings along, for the optional judge.
+
+A session may also offer what the load gate compares: `pristine(module)` and `weights(module)` (fp32 arrays),
+`touched()` (modules that differ from the base), `weight_dtype()`, `load_adapter(use)` (a context manager giving the
+file's changes, see `lora/delta.py`) and `noise_floor()`; also `tensors(module)` (both weights as torch tensors where
+they lie, so that billions of values are compared there) and `touched_beyond(modules)` (`touched()` without these, which
+need not be looked at). Without them a LoRA is admitted by its switch
 report and its effect alone, and the gate's report says 'unchecked'. Further optional methods of a session:
 `prefetch(candidate)` begins to bring the next candidate's files into memory and returns at once (a hint, never an
 error), and `restore_encoders()` undoes `release_encoders`; without it a session is loaded anew when further inputs

@@ -9,7 +9,7 @@ from whichlora.metrics.base import Picture
 from whichlora.vision.picture import remembered
 
 
-@remembered(64)
+@remembered(12)
 def lab(picture: Picture) -> NDArray[np.float32]:
     """CIE L*a*b* (D65): L 0–100, a and b about ±100; height × width × 3."""
     import cv2

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.metrics.base import Picture, View
 from whichlora.vision import faces, mask
+from whichlora.vision.faces import Face
 from whichlora.vision.picture import remembered
 
 Mask = NDArray[np.bool_]
@@ -16,36 +19,42 @@ MIN_SHARE = 0.04
 """A region smaller than this share of the picture says too little."""
 
 
-@remembered(128)
-def subject_mask(picture: Picture, kind: str) -> Mask | None:
+def share_of(mask_: Mask) -> float:
+    """Share 0–1 of True pixels."""
+    return np.count_nonzero(mask_) / mask_.size
+
+
+@remembered(16)
+def subject_mask(picture: Picture, kind: str, face: bool | None = None) -> Mask | None:
     """Pixels that surely show the subject; None when it cannot be told.
 
     Args:
         picture: RGB picture.
         kind: 'photograph', 'figure', 'drawn' or 'other'.
+        face: Whether it shows a face, where that is known: a picture that was only moved shows what it showed before.
     """
     if kind == "figure":
         return figure_shape(picture.shape[0], picture.shape[1], 0.75)
-    if kind != "photograph" or not faces.find(picture):
+    if kind != "photograph" or not (bool(faces.find(picture)) if face is None else face):
         return None  # the person mask half-fires on objects: it is trusted only where a face is
     found = mask.person(picture) > SURE_SUBJECT
-    return found if found.mean() >= MIN_SHARE else None
+    return found if share_of(found) >= MIN_SHARE else None
 
 
-@remembered(128)
-def background_mask(picture: Picture, kind: str) -> Mask | None:
-    """Pixels that surely do not show the subject; None when it cannot be told."""
+@remembered(16)
+def background_mask(picture: Picture, kind: str, face: bool | None = None) -> Mask | None:
+    """Pixels that surely do not show the subject; None when it cannot be told. Arguments as in `subject_mask`."""
     import cv2
 
     chance = mask.person(picture)
     if kind == "figure":
         free = ~figure_shape(picture.shape[0], picture.shape[1], 1.0) & (chance < 0.5)
-    elif kind == "photograph" and faces.find(picture):
+    elif kind == "photograph" and (bool(faces.find(picture)) if face is None else face):
         grown = cv2.dilate(chance, np.ones((3, 3), np.uint8), iterations=max(1, max(picture.shape) // 128))
         free = np.asarray(grown) < SURE_BACKGROUND
     else:
         return None
-    return free if free.mean() >= MIN_SHARE else None
+    return free if share_of(free) >= MIN_SHARE else None
 
 
 def figure_shape(height: int, width: int, share: float) -> Mask:
@@ -62,35 +71,32 @@ def figure_shape(height: int, width: int, share: float) -> Mask:
     return np.asarray(head | body)
 
 
-def shared_background(view: View, kind: str, output: Picture | None = None) -> Mask | None:
+def shared_background(view: View, kind: str) -> Mask | None:
     """Background in both the source and the output."""
-    ours = background_mask(view.source, kind)
-    theirs = background_mask(view.output if output is None else output, kind)
+    ours, theirs = background_mask(view.source, kind), background_mask(view.output, kind)
     if ours is None or theirs is None:
         return None
     both = ours & theirs
-    return both if both.mean() >= MIN_SHARE else None
+    return both if share_of(both) >= MIN_SHARE else None
 
 
-def shared_subject(view: View, kind: str, output: Picture | None = None) -> Mask | None:
-    """Subject in both the source and the output, a little inside its border."""
+def shared_subject(source: Picture, output: Picture, kind: str, face: bool | None = None) -> Mask | None:
+    """Subject in both the source and the output, a little inside its border; `face` says what the output shows."""
     import cv2
 
-    ours = subject_mask(view.source, kind)
-    theirs = subject_mask(view.output if output is None else output, kind)
+    ours, theirs = subject_mask(source, kind), subject_mask(output, kind, face)
     if ours is None or theirs is None:
         return None
     size = 2 * max(1, max(ours.shape) // 200) + 1
     both = cv2.erode((ours & theirs).astype(np.uint8), np.ones((size, size), np.uint8)) > 0
-    return np.asarray(both) if both.mean() >= MIN_SHARE else None
+    return np.asarray(both) if share_of(both) >= MIN_SHARE else None
 
 
-def face_boxes_mask(picture: Picture, grow: float = 0.35) -> Mask | None:
-    """Pixels of all faces' boxes, grown on every side; None without a face."""
-    found = faces.find(picture)
+def face_boxes_mask(shape: tuple[int, ...], found: Sequence[Face], grow: float = 0.35) -> Mask | None:
+    """Pixels of all faces' boxes in a picture of that shape, grown on every side; None without a face."""
     if not found:
         return None
-    covered = np.zeros(picture.shape[:2], dtype=bool)
+    covered = np.zeros(shape[:2], dtype=bool)
     for face in found:
         x, y, w, h = face.box
         top, left = max(0, int(y - grow * h)), max(0, int(x - grow * w))

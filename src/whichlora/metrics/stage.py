@@ -1,12 +1,15 @@
 """The scoring stage: every finished picture gets every metric that it lacks. Reads pictures, appends scores.
 
-A metric never learns which candidate made a picture: the view carries source, output, instruction and costs only.
+What a picture lacks is looked up in the store (`lacking`), what it scores is computed without one (`PictureScorer`), so
+that another process can do the computing (see `beside.py`). A metric never learns which candidate made a picture: the
+view carries source, output, instruction and costs only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +21,9 @@ from whichlora.metrics.base import Metric, Picture, Reference, Subject, View
 from whichlora.metrics.scoring import measure_picture, prepare_all
 from whichlora.metrics.trust import deciding, why_not
 from whichlora.store import Store
+from whichlora.store.images import ImageFolder
 from whichlora.types import Generation, Measurement, Plan, Score, SourceImage, fingerprint
+from whichlora.vision.memory import lasting
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,85 @@ def scoring_context(plan: Plan) -> str:
     return fingerprint([*facts, sorted(plan.identity_packs)] if plan.identity_packs else facts, length=16)
 
 
+@dataclass(frozen=True)
+class Task:
+    """A finished picture that lacks scores."""
+
+    case: str
+    """Id of the case that it is a picture of."""
+    generation: Generation
+    """Where the picture is, and what it cost."""
+    metrics: tuple[str, ...]
+    """Names of the metrics that it lacks."""
+
+
+def lacking(plan: Plan, store: Store, context: str, cells: Collection[str] | None = None) -> list[Task]:
+    """Every finished cell of a plan that lacks a score, in the plan's order.
+
+    Args:
+        plan: The plan.
+        store: The project's rows.
+        context: See `scoring_context`.
+        cells: Ids of the cells to look at; None for all of the plan.
+    """
+    versions = {name: registry.load("metrics", name).version for name in registry.names("metrics")}
+    scored = store.scored(context=context)
+    generations = store.generations()
+    found: list[Task] = []
+    seen: set[str] = set()
+    for cell in plan.cells:
+        generation = generations.get(cell.id)
+        if cell.id in seen or (cells is not None and cell.id not in cells):
+            continue
+        if generation is None or generation.status != "done":
+            continue
+        seen.add(cell.id)
+        missing = tuple(name for name, version in versions.items() if (cell.id, name, version) not in scored)
+        if missing:
+            found.append(Task(cell.case, generation, missing))
+    return found
+
+
+class PictureScorer:
+    """Computes the scores of a plan's pictures, calibrating once. Writes nothing."""
+
+    def __init__(self, plan: Plan, images: ImageFolder, photograph: Callable[[str], Picture]) -> None:
+        """Prepare to score; nothing is read or calibrated yet.
+
+        Args:
+            plan: The plan.
+            images: The project's pictures.
+            photograph: Source id → photograph.
+        """
+        self.plan = plan
+        self._images = images
+        self._photograph = photograph
+        self._cases = {case.id: case for case in plan.cases}
+        self._prepared: dict[str, Any] | None = None
+        # Every candidate edits the same photographs: each is resized once, and what is worked out of it is kept.
+        self._source = lru_cache(maxsize=64)(lambda name, size: lasting(_resized(photograph(name), size)))
+
+    def scores(self, task: Task) -> list[Score]:
+        """Scores of one picture.
+
+        Raises:
+            ProjectError: The picture is missing or damaged.
+            PhotoError: A photograph is missing, or has changed since it was planned.
+        """
+        if self._prepared is None:
+            self._prepared = prepare_all(_subject(self.plan, self._photograph), registry.names("metrics"))
+        case = self._cases[task.case]
+        output = _read(self._images, task.generation)
+        view = View(self._source(case.source, output.shape[:2]), output, case, task.generation)
+        found = measure_picture(view, self._prepared, task.metrics)
+        return [
+            _score(task.generation.cell, registry.load("metrics", name), found[name], self.plan.subject)
+            for name in task.metrics
+        ]
+
+
 class PlanScorer:
-    """Scores a plan's pictures, calibrating once; may be called while pictures still appear."""
+    """Scores a plan's pictures here and stores the scores; may be called while pictures still appear."""
 
     def __init__(self, plan: Plan, store: Store, photograph: Callable[[str], Picture]) -> None:
         """Prepare to score; nothing is read or calibrated yet.
@@ -61,11 +143,7 @@ class PlanScorer:
         self.plan = plan
         self.context = scoring_context(plan)
         self._store = store
-        self._photograph = photograph
-        self._names = registry.names("metrics")
-        self._metrics: dict[str, Metric] = {name: registry.load("metrics", name) for name in self._names}
-        self._cases = {case.id: case for case in plan.cases}
-        self._prepared: dict[str, Any] | None = None
+        self._scorer = PictureScorer(plan, store.images, photograph)
 
     def score(
         self, cells: Collection[str] | None = None, watch: Callable[[int, int], None] = lambda *_: None
@@ -76,39 +154,12 @@ class PlanScorer:
             cells: Ids of the cells to look at; None for all of the plan.
             watch: Called with (pictures done, pictures in all).
         """
-        wanted = self._wanted(cells)
+        wanted = lacking(self.plan, self._store, self.context, cells)
         written = 0
-        for done, (case_id, generation, missing) in enumerate(wanted, start=1):
-            written += self._store.add_scores(self._measured(case_id, generation, missing), context=self.context)
+        for done, task in enumerate(wanted, start=1):
+            written += self._store.add_scores(self._scorer.scores(task), context=self.context)
             watch(done, len(wanted))
         return ScoreSummary(len(wanted), written)
-
-    def _wanted(self, cells: Collection[str] | None) -> list[tuple[str, Generation, list[str]]]:
-        """(case, generation, missing metrics) of every finished cell that lacks a score."""
-        scored = self._store.scored(context=self.context)
-        generations = self._store.generations()
-        wanted: list[tuple[str, Generation, list[str]]] = []
-        seen: set[str] = set()
-        for cell in self.plan.cells:
-            generation = generations.get(cell.id)
-            if cell.id in seen or (cells is not None and cell.id not in cells):
-                continue
-            if generation is None or generation.status != "done":
-                continue
-            seen.add(cell.id)
-            missing = [name for name in self._names if (cell.id, name, self._metrics[name].version) not in scored]
-            if missing:
-                wanted.append((cell.case, generation, missing))
-        return wanted
-
-    def _measured(self, case_id: str, generation: Generation, missing: list[str]) -> list[Score]:
-        if self._prepared is None:
-            self._prepared = prepare_all(_subject(self.plan, self._photograph), self._names)
-        case = self._cases[case_id]
-        output = _read(self._store, generation)
-        view = View(_resized(self._photograph(case.source), output.shape[:2]), output, case, generation)
-        found = measure_picture(view, self._prepared, missing)
-        return [_score(generation.cell, self._metrics[name], found[name], self.plan.subject) for name in missing]
 
 
 def score_plan(
@@ -124,12 +175,12 @@ def _subject(plan: Plan, photograph: Callable[[str], Picture]) -> Subject:
     return Subject(plan.subject, (*own, *others), plan.identity_packs)
 
 
-def _read(store: Store, generation: Generation) -> Picture:
+def _read(images: ImageFolder, generation: Generation) -> Picture:
     assert generation.image is not None
-    if not store.images.intact(generation.image):
+    if not images.intact(generation.image):
         raise ProjectError(f"The picture {generation.image[:12]}… is missing or damaged, so it is not scored.",
                            fix="Run 'whichlora run' on the project: it finds such pictures and makes them again.")
-    with Image.open(store.images.path(generation.image), formats=("PNG",)) as image:
+    with Image.open(images.path(generation.image), formats=("PNG",)) as image:
         return np.asarray(image.convert("RGB"))
 
 

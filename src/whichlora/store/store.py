@@ -23,6 +23,7 @@ from whichlora.store.votes import VoteRow, insert, rating_scores, select
 from whichlora.types import Gate, Generation, Score
 
 T = TypeVar("T")
+_GENERATION = "cell, status, image, seconds, peak_memory_bytes, error, facts"
 _STRAY = "rater='' AND cell NOT IN (SELECT cell FROM generations WHERE status='done')"
 
 
@@ -95,13 +96,12 @@ class Store:
 
     def generations(self) -> dict[str, Generation]:
         """All generations by cell id."""
-        rows = self._db.execute(
-            "SELECT cell, status, image, seconds, peak_memory_bytes, error, facts FROM generations"
-        )
-        return {
-            cell: Generation(cell, status, image, json.loads(seconds), peak, error, json.loads(facts))
-            for cell, status, image, seconds, peak, error, facts in rows
-        }
+        return {row[0]: _generation(row) for row in self._db.execute(f"SELECT {_GENERATION} FROM generations")}
+
+    def generation(self, cell: str) -> Generation | None:
+        """What became of one cell; None when it was not tried."""
+        row = self._db.execute(f"SELECT {_GENERATION} FROM generations WHERE cell=?", (cell,)).fetchone()
+        return _generation(row) if row else None
 
     def finished(self) -> set[str]:
         """Ids of cells that need no further work (done; failures are tried again by the next run)."""
@@ -280,6 +280,11 @@ class Store:
                 f"The project store in '{self.folder}' could not be written: {error}.",
                 fix="Check the disk, and that no other program holds the file; then run the same command again.",
             ) from error
+
+
+def _generation(row: tuple[Any, ...]) -> Generation:
+    cell, status, image, seconds, peak, error, facts = row
+    return Generation(cell, status, image, json.loads(seconds), peak, error, json.loads(facts))
 
 
 def _dump(value: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.vision.faces import similarity_transform
-from whichlora.vision.picture import Picture, remembered
+from whichlora.vision.picture import Picture, frozen, remembered
 
 WORKING_SIDE_PX = 768
 """Longer side at which features are sought; smaller pictures are enlarged (at most twofold)."""
@@ -75,7 +75,7 @@ def register(source: Picture, output: Picture) -> Alignment:
     return _fit(start, goal, source.shape[0], source.shape[1])
 
 
-@remembered(64)
+@remembered(16)
 def _features(picture: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Feature places in pixels of the picture (n × 2) and descriptors (n × 128)."""
     import cv2
@@ -152,7 +152,7 @@ def _fit(start: NDArray[np.float32], goal: NDArray[np.float32], height: int, wid
     )
 
 
-@remembered(32)
+@remembered(8)
 def undrifted(source: Picture, output: Picture) -> tuple[Picture, NDArray[np.bool_], Alignment]:
     """The output laid back onto the source, where it is defined, and the alignment used.
 
@@ -180,4 +180,5 @@ def undrifted(source: Picture, output: Picture) -> tuple[Picture, NDArray[np.boo
     )
     margin = max(1, round(max(height, width) / 256))
     inside = cv2.erode(inside, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8), borderValue=255)
-    return np.asarray(moved, dtype=np.uint8), np.asarray(inside) > 0, found
+    # Read-only, so that its hash is worked out once and not at every question about it.
+    return frozen(np.asarray(moved, dtype=np.uint8)), np.asarray(inside) > 0, found

@@ -12,7 +12,7 @@ MODEL = "person_mask.onnx"
 SIDE_PX = 256
 
 
-@remembered(64)
+@remembered(16)
 def person(picture: Picture) -> NDArray[np.float32]:
     """Probability 0–1 that a pixel shows a person; same height and width as the picture."""
     import cv2

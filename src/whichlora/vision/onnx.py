@@ -1,4 +1,4 @@
-"""Loading the package's ONNX models: hash-checked, cached, two threads. Does not know what a model is for."""
+"""Loading the package's ONNX models: hash-checked, cached, one thread. Does not know what a model is for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 from whichlora.errors import MachineError
 
-THREADS = 2
-"""Threads per session: scoring runs beside generation and must not starve it."""
+THREADS = 1
+"""Threads per session: scoring runs beside generation and must not starve it, and the models are so small that two
+threads cost a sixth more processor time."""
 _lock = threading.Lock()
 
 

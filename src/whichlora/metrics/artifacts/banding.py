@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.metrics._common import FunctionMetric
-from whichlora.metrics._regions import region_box
+from whichlora.metrics._regions import region_box, share_of
 from whichlora.metrics.artifacts._findings import Finding
 from whichlora.metrics.base import Picture, View
 from whichlora.types import Measurement
@@ -17,7 +17,7 @@ from whichlora.vision.picture import remembered
 VISIBLE, SPOILT = 8.0, 35.0
 
 
-@remembered(64)
+@remembered(8)
 def banded(picture: Picture) -> NDArray[np.bool_]:
     """Pixels that are exactly flat although their surroundings slope gently."""
     import cv2
@@ -35,7 +35,7 @@ def banded(picture: Picture) -> NDArray[np.bool_]:
 def find(view: View) -> Finding:
     """Bands of the output beyond the source's own."""
     map_ = banded(view.output)
-    figure = 100 * max(0.0, float(map_.mean()) - float(banded(view.source).mean()))
+    figure = 100 * max(0.0, share_of(map_) - share_of(banded(view.source)))
     box = region_box(map_)
     regions = ((box[0], box[1], box[2], box[3]),) if box else ()
     return Finding("banding", figure, VISIBLE, SPOILT, regions, "smooth areas broken into bands")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from whichlora.metrics._common import FunctionMetric
-from whichlora.metrics._regions import region_box
+from whichlora.metrics._regions import Mask, region_box, share_of
 from whichlora.metrics.artifacts._findings import Finding
 from whichlora.metrics.base import Picture, View
 from whichlora.types import Measurement
@@ -21,18 +21,21 @@ END = 2
 """Levels from either end of the scale that count as clipped."""
 
 
-@remembered(64)
-def clipped(picture: Picture) -> np.ndarray:
+@remembered(8)
+def clipped(picture: Picture) -> Mask:
     """Pixels of which at least two channels lie at one end of the scale."""
-    high = (picture >= 255 - END).sum(-1) >= 2
-    low = (picture <= END).sum(-1) >= 2
-    return np.asarray(high | low)
+    return np.asarray(_two_of_three(picture >= 255 - END) | _two_of_three(picture <= END))
+
+
+def _two_of_three(flags: Mask) -> Mask:
+    red, green, blue = flags[..., 0], flags[..., 1], flags[..., 2]
+    return (red & green) | (blue & (red | green))
 
 
 def find(view: View) -> Finding:
     """Clipped colour of the output beyond the source's own."""
     map_ = clipped(view.output)
-    figure = 100 * max(0.0, float(map_.mean()) - float(clipped(view.source).mean()))
+    figure = 100 * max(0.0, share_of(map_) - share_of(clipped(view.source)))
     box = region_box(map_)
     regions = ((box[0], box[1], box[2], box[3]),) if box else ()
     return Finding("clipping", figure, VISIBLE, SPOILT, regions, "blown or crushed colours")

@@ -9,6 +9,7 @@ import numpy as np
 from whichlora.metrics._common import FunctionMetric, judged
 from whichlora.metrics.base import Picture, View
 from whichlora.types import Measurement
+from whichlora.vision.picture import remembered
 
 BLACK_MEAN, BLACK_TOP = 4.0, 40
 FLAT_STD = 1.5
@@ -34,7 +35,7 @@ def problem_of(view: View) -> str:
     if view.source.shape != output.shape:
         return f"shape {output.shape[:2]} differs from the source's {view.source.shape[:2]}"
     spread = _spread(output)
-    if float(output.mean()) < BLACK_MEAN and np.quantile(output, 0.999) < BLACK_TOP:
+    if _mean(output) < BLACK_MEAN and np.quantile(output, 0.999) < BLACK_TOP:
         return "black (a NaN in the decoder gives this)"
     if spread < FLAT_STD or spread < RELATIVE_STRUCTURE * _spread(view.source):
         return "one flat colour"
@@ -43,6 +44,14 @@ def problem_of(view: View) -> str:
     return ""
 
 
+def _mean(picture: Picture) -> float:
+    """Mean of all channels, grey levels."""
+    import cv2
+
+    return float(np.mean(cv2.mean(picture)[:3]))
+
+
+@remembered(64)
 def _spread(picture: Picture) -> float:
     """Largest standard deviation of a channel, grey levels."""
     import cv2

@@ -42,7 +42,7 @@ class Change:
     """Shift that was taken out before comparing."""
 
 
-@remembered(32)
+@remembered(8)
 def change(source: Picture, output: Picture) -> Change:
     """Compare two pictures of one shape after taking out zoom and shift."""
     moved, inside, found = undrifted(source, output)
@@ -66,26 +66,26 @@ def unable(view: View, why: str, detail: Mapping[str, Any] | None = None) -> Mea
     return not_measured(why, detail)
 
 
-@remembered(64)
+@remembered(8)
 def mirrored(source: Picture, output: Picture) -> tuple[bool, float]:
     """Whether the output is the source seen in a mirror, and the share 0–1 of a coarse grid's cells that agree so.
 
     A source that is its own mirror image, or an output that is more like the source upright, is none.
     """
-    upright, turned, symmetric = (
-        _alike(source, output), _alike(_mirror(source), output), _alike(source, _mirror(source)),
-    )
+    ours, swapped, theirs = _coarse(source), _coarse(source, mirror=True), _coarse(output)
+    upright, turned, symmetric = _alike(ours, theirs), _alike(swapped, theirs), _alike(ours, swapped)
     return turned >= COPIED and turned > upright and symmetric < COPIED, turned
 
 
-def _mirror(picture: Picture) -> Picture:
-    return np.ascontiguousarray(picture[:, ::-1])
+@remembered(64)
+def _coarse(picture: Picture, mirror: bool = False) -> NDArray[np.float32]:
+    """Colours of a coarse grid, so that a small zoom or shift does not matter; GRID × GRID × 3."""
+    return lab(resized(np.ascontiguousarray(picture[:, ::-1]) if mirror else picture, GRID, GRID))
 
 
-def _alike(a: Picture, b: Picture) -> float:
-    """Share of a coarse grid's cells with the same colour; coarse, so that a small zoom or shift does not matter."""
-    first, second = (lab(resized(item, GRID, GRID)) for item in (a, b))
-    return float((delta_e(first, second) < STILL_DELTA_E).mean())
+def _alike(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Share of a coarse grid's cells with the same colour."""
+    return float((delta_e(a, b) < STILL_DELTA_E).mean())
 
 
 def _enlarged(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from whichlora.metrics._common import FunctionMetric, told
-from whichlora.metrics._regions import shared_subject
+from whichlora.metrics._regions import share_of, shared_subject
 from whichlora.metrics.base import View
 from whichlora.metrics.following._change import COPIED, STILL_DELTA_E, change, mirrored
 from whichlora.types import Measurement
@@ -19,9 +19,9 @@ MOVES_SUBJECT = ("camera", "expression")
 
 def measure(view: View, prepared: Any) -> Measurement:
     """Share 0–1 of the subject's pixels that are the source's own, upright or mirrored, whichever is larger."""
-    region = shared_subject(view, prepared)
+    region = shared_subject(view.source, view.output, prepared)
     still = change(view.source, view.output).map < STILL_DELTA_E
-    same = float(still.mean() if region is None else still[region].mean())
+    same = share_of(still) if region is None else share_of(still[region])
     is_mirror, share = mirrored(view.source, view.output)
     pasted = same >= COPIED and view.case.family in MOVES_SUBJECT
     return told(max(same, share if is_mirror else 0.0), {

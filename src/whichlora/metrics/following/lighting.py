@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whichlora.metrics._colour import lab
+from whichlora.metrics._colour import blurred, lab
 from whichlora.metrics._common import FunctionMetric, judged, missed, not_applicable, not_measured
-from whichlora.metrics._regions import Mask, subject_mask
+from whichlora.metrics._regions import Mask, region_box, subject_mask
 from whichlora.metrics.base import Picture, View
 from whichlora.metrics.following._change import mirrored, unable
 from whichlora.metrics.following._named import asked_name, asks_for, measure_class
 from whichlora.types import Measurement
 from whichlora.vision import faces
+from whichlora.vision.picture import remembered
 
 SYNONYMS = {
     "soft light": "soft", "studio light": "studio", "golden hour": "sunset", "warm": "sunset", "sunrise": "sunset",
@@ -119,21 +121,27 @@ def measure(view: View, prepared: Any) -> Measurement:
         return unable(view, f"no verifier for the light '{asked}'; known: {', '.join(sorted(RULES))}")
     if asked in SIDED and mirrored(view.source, view.output)[0]:
         return missed("the picture is its source seen in a mirror", {"mirrored": True})
-    place = _lit_region(view.source, prepared)
-    other = _lit_region(view.output, prepared)
-    if place is None or other is None:
+    before_lit, after_lit = _light(view.source, prepared), _light(view.output, prepared)
+    if before_lit is None or after_lit is None:
         return unable(view, "no subject was found on which light could be compared")
-    before, after = light_on(view.source, place), light_on(view.output, other)
+    (before, warm_before), (after, warm_after) = before_lit, after_lit
     shift = Shift(*(b - a for a, b in zip(asdict(before).values(), asdict(after).values(), strict=True)))
     strength = RULES[asked](shift, before)
     size = max(abs(shift.brightness), abs(shift.warmth), abs(shift.redness), 20 * abs(shift.side),
                20 * abs(shift.height), abs(shift.contrast), abs(shift.backdrop))
     detail = {
         "asked": asked, "shift": asdict(shift), "before": asdict(before), "visible": size >= VISIBLE,
-        "colour_temperature_k": [colour_temperature(view.source, place), colour_temperature(view.output, other)],
+        "colour_temperature_k": [warm_before, warm_after],
     }
     passed = strength >= 1 and size >= VISIBLE
     return judged(max(0.0, strength), passed, f"the light did not turn to '{asked}' clearly enough", detail)
+
+
+@remembered(16)
+def _light(picture: Picture, kind: str) -> tuple[Light, float | None] | None:
+    """Light on the subject, and its colour temperature; None where there is no subject."""
+    region = _lit_region(picture, kind)
+    return None if region is None else (light_on(picture, region), colour_temperature(picture, region))
 
 
 def _lit_region(picture: Picture, kind: Any) -> Mask | None:
@@ -153,8 +161,6 @@ def _lit_region(picture: Picture, kind: Any) -> Mask | None:
 
 def light_on(picture: Picture, region: Mask) -> Light:
     """Measure the light on a region."""
-    from whichlora.metrics._colour import blurred
-
     colours = lab(picture)
     inside = colours[region]
     rows, cols = np.nonzero(region)
@@ -162,7 +168,7 @@ def light_on(picture: Picture, region: Mask) -> Light:
     linear = luminance[region] ** 3
     left = cols < np.median(cols)
     upper = rows < np.median(rows)
-    smooth = blurred(np.ascontiguousarray(colours[..., 0]), max(1.0, 0.1 * float(np.ptp(cols) + 1)))[region]
+    smooth = _smooth_in(colours[..., 0], region, max(1.0, 0.1 * float(np.ptp(cols) + 1)))
     outside = colours[~region]
     return Light(
         brightness=float(inside[:, 0].mean()),
@@ -190,6 +196,15 @@ def colour_temperature(picture: Picture, region: Mask) -> float | None:
     n = (x / (x + y + z) - 0.3320) / (0.1858 - y / (x + y + z))
     kelvin = 449 * n**3 + 3525 * n**2 + 6823.3 * n + 5520.33
     return float(kelvin) if 1000 <= kelvin <= 40000 else None
+
+
+def _smooth_in(values: NDArray[np.float32], region: Mask, sigma_px: float) -> NDArray[np.float32]:
+    """Values of a region after a Gaussian blur; blurred is only what the region's own values are made of."""
+    x, y, width, height = region_box(region)
+    reach = int(4 * sigma_px + 2)  # OpenCV's kernel for floats ends at four sigma
+    rows = slice(max(0, y - reach), y + height + reach)
+    cols = slice(max(0, x - reach), x + width + reach)
+    return blurred(np.ascontiguousarray(values[rows, cols]), sigma_px)[region[rows, cols]]
 
 
 PLUGIN = FunctionMetric(
