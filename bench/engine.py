@@ -24,8 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
-PHASES = ("kernels", "floor", "exact", "streamed", "offload", "fp8", "nf4", "attempts",
-          "project")
+PHASES = ("kernels", "floor", "exact", "streamed", "offload", "fp8", "cached", "nf4",
+          "attempts", "project")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def run_phase(name: str, *, toy: bool, out: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="whichlora-engine-") as folder:
         bench = Bench(toy=toy, folder=Path(folder), repeats=2 if toy else 3)
+        bench.logs = out
         started, run = time.perf_counter(), conditions(toy)
         bench.save = lambda: (out / f"{name}.json").write_text(
             json.dumps({"figures": bench.found, "run": run}, default=str, indent=1), encoding="utf-8")
@@ -145,7 +146,7 @@ def table(out: Path) -> Iterator[Figure]:
     yield from at_most("24 GiB: host memory, GiB", "host_rss_gib", 56)
     yield from ratio("fp8: CFG pair, plain with a LoRA / ours", "plain_pair_lora_s", "fp8_pair_s", 2.5)
     yield from ratio("near-lossless: image, plain with a LoRA / fp8 with the stated schedule", "plain_image_40_s",
-                     "fp8 + guidance to 60 %, middle blocks every 3rd step: image_s", 5.0)
+                     "fp8, guidance to 60 %, middle blocks every 3rd step: image_s", 5.0)
     for name in ("resident", "capped"):
         cells = f.get(f"project {name}: cells")
         if isinstance(cells, dict):

@@ -42,22 +42,24 @@ def base_folder(bench: Bench) -> Path:
     return folder
 
 
-def make_project(bench: Bench, name: str, base: Path) -> Path:
-    """3 candidates × 2 photographs × 2 prompts, few steps."""
+def make_project(
+    bench: Bench, name: str, base: Path, *, candidates: tuple[str, ...] = ("a1", "b1", "c1"), photographs: int = 2
+) -> Path:
+    """Candidates × photographs × 2 prompts, few steps."""
     from whichlora.cli.init import create_project
     from whichlora.tinyworld.characters import write_demo_references
     from whichlora.workspace import SUITE_NAME
 
     folder = bench.folder / name
     side = 64 if bench.toy else 1024
-    loras = [bench.lora(each, rank=16) for each in ("a1", "b1", "c1")]
+    loras = [bench.lora(each, rank=16) for each in candidates]
     create_project(
-        folder, write_demo_references(bench.folder / f"refs-{name}", 2), [], template="figure",
+        folder, write_demo_references(bench.folder / f"refs-{name}", photographs), [], template="figure",
         candidates=[{"name": use.name, "loras": Path(use.path).name, "licence": "mit"} for use in loras],
         samplers={"default": {"num_inference_steps": STEPS, "true_cfg_scale": 4.0,
                               "reference_area_px": side * side, "condition_area_px": (84 if bench.toy else 384) ** 2}},
         head={"name": name, "base": {"family": "qwen_image_edit", "location": str(base)}, "subject": "figure",
-              "sources": {"count": 2}},
+              "sources": {"count": photographs}},
     )
     for use in loras:
         os.link(use.path, folder / "loras" / Path(use.path).name)
@@ -110,7 +112,7 @@ def _chain(bench: Bench, name: str, folder: Path, variables: dict[str, str]) -> 
         filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))}
     command = [sys.executable, "-m", "whichlora.cli.main"]
     run = [*command, "run", str(folder), "--device", bench.device, "--full"]
-    path = bench.folder / f"{name}.log"
+    path = bench.logs / f"project-{name}.log"
     with path.open("w", encoding="utf-8") as log:
         started = time.perf_counter()
         first = subprocess.Popen(run, env=environment, stdout=log, stderr=log, start_new_session=True)
