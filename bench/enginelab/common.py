@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, *, toy: bool, folder: Path, repeats: int) -> None:
         self.toy, self.folder, self.repeats = toy, folder, repeats
         self.logs = folder
-        """Where output of programs that are run goes; kept when a phase is stopped, if the caller names a lasting place."""
+        """Where the output of programs goes: a lasting place keeps it when a phase is stopped."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         self.found: dict[str, object] = {}
