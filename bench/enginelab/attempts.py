@@ -40,10 +40,10 @@ def attempts(bench: Bench) -> None:
 
     measure("own kernels", profile=True)
     measure("blocks compiled", _without_kernels, profile=True)
-    stock = engine_module.sdpa_choice
-    engine_module.sdpa_choice = lambda _: nullcontext()
+    stock = engine_module.attention_order
+    engine_module.attention_order = lambda _: nullcontext()
     measure("own kernels, torch's own choice of attention")
-    engine_module.sdpa_choice = stock
+    engine_module.attention_order = stock
     _gelu_outside(measure)
     _texts_apart(measure)
     rounded = _Rounded(store, keep=("img_down",))

@@ -45,7 +45,7 @@ def floor(bench: Bench) -> None:
         functional.scaled_dot_product_attention(q, q, q)
 
     default = bench.sustained(attend)
-    with engine_module.sdpa_choice(torch.device(device)):
+    with engine_module.attention_order(torch.device(device)):
         chosen = bench.sustained(attend)
     bench.log(floor_linear_s=blocks * linear, floor_attention_default_s=blocks * default,
               floor_attention_chosen_s=blocks * chosen, floor_forward_s=blocks * (linear + min(default, chosen)))

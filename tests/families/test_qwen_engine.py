@@ -167,6 +167,11 @@ def test_a_visit_that_fails_leaves_no_wrong_block_behind():
     store.park(1)
     assert store.facts()["device_bytes"] == store.top_bytes()
     assert all(torch.equal(a, b) for a, b in zip(answers(engine, calls(1)), wanted, strict=True))
+    fewer = store.resident - 1
+    store.hold(fewer)
+    assert all(torch.equal(a, b) for a, b in zip(answers(engine, calls(1)), wanted, strict=True))
+    assert store.facts()["resident_blocks"] == fewer
+    assert store.facts()["streamed_blocks"] == store.blocks - fewer
 
 
 # --------------------------------------------------------------------------- one compilation
@@ -305,6 +310,45 @@ def test_pictures_made_together_are_those_made_alone(folder, loras, inputs):
     assert len(log) <= sampler.num_inference_steps * (LAYERS - 1), "one arrival of a block serves both"
     assert session.pictures_together(sampler) == 2
     assert session.pictures_together(tiny.SAMPLER) == 1
+
+
+def test_every_attention_of_a_session_runs_in_the_stated_order_of_kernels(folder, monkeypatch):
+    """Text encoder, VAE, denoising and probes: one call outside, and what it computes depends on what ran before."""
+    from contextlib import contextmanager
+
+    from whichlora.families._qwen import attention_order, engine
+
+    depth, inside, outside = [0], [], []
+
+    @contextmanager
+    def order(_):
+        depth[0] += 1
+        yield
+        depth[0] -= 1
+
+    stock = torch.nn.functional.scaled_dot_product_attention
+
+    def attend(*arguments, **options):
+        (inside if depth[0] else outside).append(None)
+        return stock(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    monkeypatch.setattr(attention_order, "attention_order", order)
+    monkeypatch.setattr(engine, "attention_order", order)
+    counts = []
+    for settings in (profiles.Settings(), profiles.Settings(engine="fast")):
+        session, source = opened(folder, settings), tiny.picture(0)
+        for step in (
+            lambda s=session, p=source: s.encode_prompt(tiny.PROMPTS[0], [p], tiny.SAMPLER),
+            lambda s=session, p=source: s.encode_image(p, tiny.SAMPLER),
+            lambda s=session, p=source: s.round_trip(p, tiny.SAMPLER),
+            lambda s=session: s.probe(candidate()), lambda s=session: s.noise_floor(),
+        ):
+            before = len(inside)
+            step()
+            counts.append(len(inside) - before)
+    assert min(counts) > 0, counts  # each of them attends
+    assert outside == []
 
 
 def test_running_out_of_memory_is_no_wrong_picture(folder, loras, inputs, monkeypatch):

@@ -8,7 +8,6 @@ and every block's modulations for the whole schedule of noise levels.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as functional
 
 from whichlora.families._qwen import fused, kernels
+from whichlora.families._qwen.attention_order import attention_order
 from whichlora.families._qwen.fast import BlockWeights, Extra, Kept, block_forward, rotation
 from whichlora.families._qwen.shortcuts import NONE, Shortcuts
 
@@ -177,7 +177,7 @@ class FastEngine:
                 for each in running:
                     self._note_residual(each)
 
-        with sdpa_choice(self._levels.device):
+        with attention_order(self._levels.device):
             self._store.visit(work)
         return [self._leave(each, step) for each in running]
 
@@ -229,7 +229,7 @@ class FastEngine:
         """One block for all forwards at once; None where the kernels do not serve, and never again once they failed."""
         if not self._kernels or not fused.suits(weights):
             return None
-        if any(each.img.shape[1] < self._least_tokens for each in running):
+        if any(each.img.shape[1] < self._least_tokens or len(each.img) > 1 for each in running):
             return None
         streams = [fused.Stream(each.img, each.txt, each.tables[:2], extra)
                    for each, extra in zip(running, extras, strict=True)]
@@ -299,16 +299,3 @@ def _has_residual(each: _Running) -> bool:
     """Whether the cached blocks' contribution is known for every token of this forward."""
     residual = each.constant.residual
     return residual is not None and residual[0].shape[1] >= each.img.shape[1]
-
-
-def sdpa_choice(device: Any) -> AbstractContextManager[Any]:
-    """The attention kernel: cuDNN's on Hopper and newer, else what torch prefers.
-
-    By rule and not by timing, so that the same machine makes the same bits.
-    """
-    if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) < (9, 0):
-        return nullcontext()
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    return sdpa_kernel(order, set_priority=True)

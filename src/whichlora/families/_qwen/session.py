@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,7 +74,8 @@ class QwenSession:
             self._make_room()
         self.counts["prompt"] += 1
         positions = self.base.options.get("text_positions", "true")
-        embeds = encode.encode_prompt(self._parts, prompt, pictures, sampler.condition_area_px, positions)
+        with self._attention():
+            embeds = encode.encode_prompt(self._parts, prompt, pictures, sampler.condition_area_px, positions)
         self._memory.note()
         return encode.PromptEncoding(embeds.cpu())
 
@@ -152,7 +154,8 @@ class QwenSession:
     def round_trip(self, picture: Picture, sampler: SamplerProfile) -> Picture:
         """Encode and decode a picture without any edit; counts as no encoding of the run."""
         self._prepare_vae()
-        return encode.decode(self._parts, encode.encode_image(self._parts, picture, sampler.reference_area_px))
+        return self._within_memory(
+            lambda: encode.decode(self._parts, encode.encode_image(self._parts, picture, sampler.reference_area_px)))
 
     def output_size(self, picture: Picture, sampler: SamplerProfile) -> tuple[int, int]:
         """Height and width of the output for a source of this shape."""
@@ -226,6 +229,11 @@ class QwenSession:
 
     # ------------------------------------------------------------------ inside
 
+    def _attention(self) -> AbstractContextManager[Any]:
+        from whichlora.families._qwen.attention_order import attention_order
+
+        return attention_order(self._parts.device)
+
     def _machinery(self) -> Machine:
         if self._machine is None:
             from whichlora.families._qwen.opening import open_machine
@@ -250,7 +258,8 @@ class QwenSession:
 
         while True:
             try:
-                return work()
+                with self._attention():
+                    return work()
             except torch.OutOfMemoryError as error:
                 if self._machine is None:
                     raise  # no weights of the transformer are there that could make room
