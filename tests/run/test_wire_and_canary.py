@@ -4,10 +4,12 @@ import io
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from whichlora.errors import MachineError
 from whichlora.run.canary import choose_canary, compare
+from whichlora.run.digests import digest
 from whichlora.run.wire import read_message, write_message
 from whichlora.types import AdapterUse, BaseModel, Candidate, Cell, EditCase, Plan, SamplerProfile, SourceImage
 
@@ -79,3 +81,28 @@ def test_the_same_device_must_agree_and_another_is_said():
     with pytest.raises(MachineError):
         compare(different, "k", THERE, "aa")
     assert compare(document, "other inputs", HERE, "bb")[1] == ""
+
+
+def test_the_stage_that_came_out_differently_is_named():
+    known = {"instruction": "i", "photograph": "p"}
+    document, _ = compare(None, "k", HERE, "aa", known)
+    for now, words in (
+        ({**known, "instruction": "j"}, "encoded instruction differs already"),
+        ({"instruction": "j", "photograph": "q"}, "instruction and photograph differ already"),
+        (known, "denoising or decoding differs"), (None, "not known"),
+    ):
+        with pytest.raises(MachineError, match=words):
+            compare(document, "k", HERE, "bb", now)
+
+
+def test_a_digest_sees_every_bit_shape_and_order():
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    photo = SourceImage("p", "refs/p.png", "1" * 64, 8, 8)
+    found = {digest(values), digest(values.T), digest(np.nextafter(values, 9)), digest(values, None), digest([values]),
+             digest(values.astype(np.float64)), digest(photo), digest(replace(photo, id="q")), digest("p")}
+    assert len(found) == 9
+    assert digest(values[::-1][::-1]) == digest(values)
+    torch = pytest.importorskip("torch")
+    half = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
+    assert digest(half) == digest(half.clone()) != digest(half.half())
+    assert digest(half) != digest(-half)

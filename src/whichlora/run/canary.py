@@ -47,7 +47,8 @@ def choose_canary(plan: Plan) -> Canary | None:
 
 
 def compare(
-    document: Mapping[str, Any] | None, key: str, environment: Mapping[str, str], pixels: str
+    document: Mapping[str, Any] | None, key: str, environment: Mapping[str, str], pixels: str,
+    inputs: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Compare a worker's canary with those that the store knows.
 
@@ -56,6 +57,7 @@ def compare(
         key: The canary cell's id.
         environment: Facts of the worker's device.
         pixels: Hash of what it made.
+        inputs: Fingerprints of the encoded 'instruction' and 'photograph'.
 
     Returns:
         The document as it should be stored now, and a sentence to be said ('' when all is as before).
@@ -70,7 +72,8 @@ def compare(
             if entry["pixels"] != pixels:
                 raise MachineError(
                     f"A fixed test picture came out differently on {environment.get('device', 'this device')} than "
-                    "when this project's first pictures were made: old and new ones could not be compared.",
+                    "when this project's first pictures were made: old and new ones could not be compared. "
+                    + _where(entry.get("inputs") or {}, inputs or {}),
                     fix="See 'whichlora doctor', check the base's files, or begin in a new project folder.",
                 )
             return {"entries": entries}, ""
@@ -87,5 +90,16 @@ def compare(
             + ("comes out the same here." if agrees else "comes out differently here: differences between rows may "
                "partly be differences between devices.")
         )
-    entries.append({"key": key, "environment": dict(environment), "pixels": pixels})
+    entries.append({"key": key, "environment": dict(environment), "pixels": pixels,
+                    "inputs": dict(inputs or {})})
     return {"entries": entries}, note
+
+
+def _where(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """A sentence about the first stage that differs."""
+    if not before or not now:
+        return "At which stage is not known."
+    other = [name for name in ("instruction", "photograph") if before.get(name) != now.get(name)]
+    if other:
+        return f"The encoded {' and '.join(other)} {'differs' if len(other) == 1 else 'differ'} already."
+    return "Its encoded instruction and photograph are as before, so denoising or decoding differs."

@@ -182,7 +182,7 @@ class CellJob:
     def _judge_canary(self, head: Head) -> None:
         store = self._crew.store
         known = store.document(canary.DOCUMENT)
-        document, note = canary.compare(known, head["key"], head["environment"], head["pixels"])
+        document, note = canary.compare(known, head["key"], head["environment"], head["pixels"], head["inputs"])
         if document != known:
             store.add_document(canary.DOCUMENT, document)
         if note:

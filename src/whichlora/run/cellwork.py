@@ -15,6 +15,7 @@ from whichlora.errors import MachineError, RefusedError
 from whichlora.families.base import Job, Picture, Session
 from whichlora.run.canary import Canary
 from whichlora.run.controls import control_picture
+from whichlora.run.digests import digest
 from whichlora.run.encoding import Encoded, Wanted, encode_into, wanted_encodings
 from whichlora.run.environment import environment
 from whichlora.run.pictures import parameters_text, pixel_hash
@@ -126,13 +127,15 @@ class CellWork:
         with_canary = replace(self._plan, candidates=candidates)
         return wanted_encodings(with_canary, (*cells, canary.cell), self._encoded)
 
-    def canary_pixels(self, canary: Canary) -> str:
-        """Make the canary; the hash of its pixels."""
+    def canary_pixels(self, canary: Canary) -> tuple[str, dict[str, str]]:
+        """Make the canary; the hash of its pixels, and fingerprints of what went into them."""
         self.session.switch(canary.candidate)
         self.forget_active()
-        (picture, _), = self._generate(canary.candidate, [(self._cases[canary.cell.case], canary.cell.seed)])
+        case = self._cases[canary.cell.case]
+        (picture, _), = self._generate(canary.candidate, [(case, canary.cell.seed)])
         self._idle.forget()
-        return pixel_hash(picture)
+        prompt, negative, images = self._encoded.inputs(canary.candidate, case)
+        return pixel_hash(picture), {"instruction": digest(prompt, negative), "photograph": digest(images)}
 
     # ------------------------------------------------------------------ cells
 

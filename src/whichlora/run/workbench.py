@@ -4,7 +4,7 @@ Commands ('do') and their replies ('is'), which bear the command's 'job' number:
 
     load                            → loaded
     admit {row}                     → began (the base alone works), admitted {report, reason}
-    prepare {plan, cells, canary}   → step {done, total}*, canary {pixels, environment}, ready   or: stale
+    prepare {plan, cells, canary}   → step {done, total}*, canary {pixels, inputs, environment}, ready   or: stale
     cell {cells}                    → began {cells}, then of each: computed {switch_s, together} and `Picture` (made),
                                       or failed {reason}
     prefetch {candidate}            → nothing
@@ -69,7 +69,7 @@ class Workbench:
     def __init__(self, base: BaseModel, device: str, folder: Path) -> None:
         self._base, self._device, self._folder = base, device, folder
         self._work: CellWork | None = None
-        self._canaries: dict[str, str] = {}
+        self._canaries: dict[str, tuple[str, dict[str, str]]] = {}
         self._floor: float | None = None
 
     def handle(self, command: Mapping[str, Any]) -> Iterator[Reply]:
@@ -120,7 +120,8 @@ class Workbench:
         if canary is not None:
             key = canary.cell.id
             self._canaries[key] = self._canaries.get(key) or work.canary_pixels(canary)
-            yield {"is": "canary", "key": key, "pixels": self._canaries[key], "environment": environment()}
+            pixels, inputs = self._canaries[key]
+            yield {"is": "canary", "key": key, "pixels": pixels, "inputs": inputs, "environment": environment()}
         yield {"is": "ready", "together": {name: many for name in {cell.candidate for cell in cells}
                                            if (many := work.together(name)) > 1}}
 
