@@ -45,11 +45,15 @@ def load(kind: str, name: str) -> Any:
     raise UnknownNameError(kind.rstrip("s"), name, names(kind))
 
 
-@cache
 def _module_names(kind: str) -> dict[str, str]:
     """Plug-in name → module path, for modules that are not private and not the protocol itself."""
     package = importlib.import_module(_PACKAGES[kind])
-    return dict(_walk(package.__name__, list(package.__path__), ""))
+    return _found(package.__name__, tuple(package.__path__))
+
+
+@cache
+def _found(package: str, path: tuple[str, ...]) -> dict[str, str]:
+    return dict(_walk(package, list(path), ""))
 
 
 def _walk(package: str, path: list[str], prefix: str) -> Iterator[tuple[str, str]]:
