@@ -20,6 +20,7 @@ TRIALS: dict[str, dict[str, Any]] = {
     "block-cache": {"block_cache": 2},
     "reference-reuse": {"reference_cache": 2},
     "attention-8bit": {"attention_8bit": True},
+    "early-and-cached": {"cfg_interval": [0.0, 0.6], "block_cache": 3},
 }
 """Speed-ups by name, and the base's options that switch each on."""
 
