@@ -46,7 +46,6 @@ def run_phase(name: str, *, toy: bool, out: Path) -> None:
         torch.set_num_threads(1)
     from enginelab.common import Bench
     from enginelab.phases import PHASES as MEASURED
-    from enginelab.project import project
 
     with tempfile.TemporaryDirectory(prefix="whichlora-engine-") as folder:
         bench = Bench(toy=toy, folder=Path(folder), repeats=2 if toy else 3)
@@ -55,7 +54,7 @@ def run_phase(name: str, *, toy: bool, out: Path) -> None:
         bench.save = lambda: (out / f"{name}.json").write_text(
             json.dumps({"figures": bench.found, "run": run}, default=str, indent=1), encoding="utf-8")
         try:
-            ({**MEASURED, "project": project})[name](bench)
+            MEASURED[name](bench)
         except Exception as error:
             import traceback
 

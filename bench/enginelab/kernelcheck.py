@@ -8,7 +8,7 @@ import torch.nn.functional as functional
 
 from enginelab.common import Bench
 from whichlora.families._qwen import kernels, merge_kernel
-from whichlora.families._qwen.patches import Change
+from whichlora.families._qwen.changes import Change
 
 TOKENS, TEXT, WIDTH, HEADS = 8192, 285, 3072, 24
 

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as functional
 
 from whichlora.families._qwen import fused, kernels, merge_kernel
+from whichlora.families._qwen.changes import Change
 from whichlora.families._qwen.fast import BlockWeights, Extra, Kept, block_forward
 from whichlora.families._qwen.linear import Dense
-from whichlora.families._qwen.patches import Change, Tally, merge
+from whichlora.families._qwen.patches import Tally, merge
 
 HEADS, HEAD = 3, 16
 WIDTH = HEADS * HEAD

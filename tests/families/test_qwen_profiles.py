@@ -83,7 +83,8 @@ def wide_model(dtype=torch.bfloat16):
 @pytest.mark.parametrize("copied", [True, False])
 def test_quantised_after_merging_and_restored(kind, copied):
     """Working weights of few bits are those of base + change, made from bf16; the base comes back bit for bit."""
-    from whichlora.families._qwen.patches import Change, merge
+    from whichlora.families._qwen.changes import Change
+    from whichlora.families._qwen.patches import merge
 
     made = wide_model()
     exact = answers(PlainEngine(made), calls(1, torch.bfloat16), torch.bfloat16)

@@ -12,7 +12,7 @@ from families import tiny
 from families.tiny import candidate, open_session, use
 from whichlora.errors import MachineError, RefusedError
 from whichlora.families._qwen import adapters
-from whichlora.families._qwen.patches import Change
+from whichlora.families._qwen.changes import Change
 from whichlora.run.admit import admit, admit_all, noise_floor
 from whichlora.run.oracle import rounded
 from whichlora.types import Candidate

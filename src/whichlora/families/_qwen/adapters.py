@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from whichlora.families._qwen.patches import Change, Tally
+    from whichlora.families._qwen.changes import Change
+    from whichlora.families._qwen.patches import Tally
     from whichlora.families._qwen.weights import Store
 
 _Part = tuple[AdapterUse, CanonicalModule, Factors | None]
@@ -267,7 +268,7 @@ def _change(strength: float, module: CanonicalModule, ahead: Factors | None, bas
     """One change in fp32 on the base's device, at the strength that its file states."""
     import torch
 
-    from whichlora.families._qwen.patches import Change
+    from whichlora.families._qwen.changes import Change
 
     if ahead is not None:
         up, down, scale = ahead

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from whichlora.families._qwen.changes import Patch, is_low_rank
 from whichlora.families._qwen.layout import Layout, forward_layout, modulation_layout
-from whichlora.families._qwen.patches import Patch, is_low_rank, merge
+from whichlora.families._qwen.patches import merge
 from whichlora.families._qwen.weights import PREFIX, Pristine, host_buffer
 
 if TYPE_CHECKING:

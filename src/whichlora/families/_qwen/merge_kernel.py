@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from whichlora.families._qwen.patches import Change
+    from whichlora.families._qwen.changes import Change
 
 try:
     import triton

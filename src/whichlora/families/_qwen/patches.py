@@ -1,4 +1,4 @@
-"""A change of one weight, and the one function that adds changes to pristine values: in fp32, rounded once.
+"""The one function that adds changes to pristine values, in fp32 and rounded once; and sums over what was changed.
 
 The same function serves a weight that stays on the device and one that passes through a buffer, in the same pieces,
 so both hold the same bits. On CUDA one kernel does it in a single pass (`merge_kernel.py`).
@@ -6,7 +6,6 @@ so both hold the same bits. On CUDA one kernel does it in a single pass (`merge_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,41 +17,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from whichlora.families._qwen.changes import Patch
+
 ROWS = 4096
 """Rows that are worked on at once: bounds the fp32 temporaries of the largest weight to some hundred MB."""
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """One adapter's change of one parameter: strength · scale · up · down, or strength · full."""
-
-    strength: float
-    """Adapter weight that the user chose."""
-    up: Tensor | None = None
-    """out × rank, fp32, on the device."""
-    down: Tensor | None = None
-    """rank × in, fp32, on the device."""
-    scale: float = 1.0
-    """The file's own strength, alpha / rank."""
-    full: Tensor | None = None
-    """The whole change in fp32, where it has no factors."""
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """A piece of the change, in fp32."""
-        if self.full is not None:
-            return self.full[start:stop] * self.strength
-        if self.up is None or self.down is None:
-            raise ValueError("a change needs factors or the full difference")
-        return (self.up[start:stop] @ self.down) * self.scale * self.strength
-
-
-Patch = tuple[Change, ...]
-"""Every change of one parameter, in the order of the adapters."""
-
-
-def is_low_rank(patch: Patch) -> bool:
-    """Whether every change has factors, so that it is cheap to keep and to apply again."""
-    return all(change.full is None for change in patch)
 
 
 class Tally:

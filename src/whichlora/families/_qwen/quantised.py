@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from whichlora.families._qwen.patches import Patch
+    from whichlora.families._qwen.changes import Patch
 
 _ROUNDERS = {"fp8": to_fp8, "nf4": to_nf4}
 

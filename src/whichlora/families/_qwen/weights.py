@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from whichlora.families._qwen.changes import Patch
 from whichlora.families._qwen.layout import Layout, forward_layout, modulation_layout
-from whichlora.families._qwen.patches import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
