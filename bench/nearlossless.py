@@ -1,7 +1,8 @@
 """What near-lossless speed-ups do to scores, on the embedded model; and what a whole decision costs with them.
 
-    python bench/nearlossless.py                  24 photographs, base and one LoRA (about ten minutes on two cores)
-    python bench/nearlossless.py --quick          6 photographs: tests the script, its intervals are wide
+    python bench/nearlossless.py                  12 photographs × 4 seeds, base and one LoRA (a quarter of an hour)
+    python bench/nearlossless.py --try NAME       only this speed-up (may be repeated)
+    python bench/nearlossless.py --quick          4 photographs, 1 seed: tests the script, its intervals are wide
     python bench/nearlossless.py --engine OUT     also the projection, from phases saved by bench/engine.py
 
 The same cells are made exactly and fast, scored alike, and compared in pairs by photograph. A speed-up holds if its
@@ -15,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
@@ -30,14 +31,20 @@ CELLS = 960
 """12 candidates × 20 photographs × 4 instructions."""
 
 
-def scores(quick: bool) -> Iterator[Figure]:
+def scores(trials: Sequence[str], quick: bool) -> Iterator[Figure]:
     """Paired change of the consistency rate, by speed-up."""
+    import yaml
+
     from whichlora.cli.demo import set_up
+    from whichlora.workspace import SUITE_NAME
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "project"
-        set_up(folder, photos=6 if quick else 24)
-        tries = [word for name in TRIALS for word in ("--try", name)]
+        set_up(folder, photos=4 if quick else 12)
+        suite = yaml.safe_load((folder / SUITE_NAME).read_text(encoding="utf-8"))
+        suite["seeds"] = [1] if quick else [1, 2, 3, 4]
+        (folder / SUITE_NAME).write_text(yaml.safe_dump(suite, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        tries = [word for name in trials for word in ("--try", name)]
         answer = subprocess.run(
             [sys.executable, "-m", "whichlora.cli.main", "tune", str(folder), "--margin", str(MARGIN), "--json",
              "--row", "base", "--row", "Multiple-Angles", *tries],
@@ -76,8 +83,9 @@ def projection(saved: Path, quick: bool) -> Iterator[Figure]:
 def main() -> None:
     options = parser(__doc__, ["scores", "projection"])
     options.add_argument("--engine", type=Path, metavar="OUT", help="phases saved by bench/engine.py")
+    options.add_argument("--try", choices=TRIALS, action="append", dest="trials", help="only this speed-up")
     given = options.parse_args()
-    parts = {"scores": lambda quick: list(scores(quick))}
+    parts = {"scores": lambda quick: list(scores(given.trials or TRIALS, quick))}
     if given.engine is not None:
         parts["projection"] = lambda quick: list(projection(given.engine, quick))
     sys.exit(graded(parts, given, "the embedded model; projections from saved figures"))
