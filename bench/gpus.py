@@ -71,7 +71,7 @@ def watched_run(folder: Path, plan: Any, setup: Any, cells: list[str], workers: 
 
             def record(command: Any) -> None:
                 if command["do"] == "cell":
-                    rows.append(command["cell"][1])
+                    rows.extend(row[1] for row in command["cells"])
                 send(command)
 
             hand.send = record

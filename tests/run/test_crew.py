@@ -333,6 +333,26 @@ def test_two_workers_never_share_a_gpu(tmp_path, monkeypatch):
         LocalExecutor(cuda, 3)
     assert LocalExecutor(setup).size == 1
     assert LocalExecutor(setup, 3).size == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    assert LocalExecutor(cuda).size == 1
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_an_unlisted_gpu_gets_one_worker(tmp_path, monkeypatch, device):
+    _, setup, _ = scenes.build(tmp_path, photos=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    there = replace(setup, device=device)
+    assert LocalExecutor(there).size == LocalExecutor(there, 1).size == 1
+    with pytest.raises(MachineError, match=f"2 workers were asked for on '{device}'"):
+        LocalExecutor(there, 2)
+
+
+def test_a_processor_does_not_get_any_number_of_workers(tmp_path, monkeypatch):
+    _, setup, _ = scenes.build(tmp_path, photos=1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert LocalExecutor(setup, 12).size == 12
+    with pytest.raises(MachineError, match="999 workers were asked for, and this machine has 12 cores"):
+        LocalExecutor(setup, 999)
 
 
 def test_a_worker_sees_its_own_gpu_alone(monkeypatch):

@@ -23,6 +23,9 @@ from whichlora.machine.probe import read_gpus
 from whichlora.run.executor import Inbox, Setup
 from whichlora.run.wire import Head, read_message, write_message
 
+LEAST_BOUND = 8
+"""So many workers may be had on a CPU of any number of cores."""
+
 
 class LocalExecutor:
     """See `executor.py` for the contract."""
@@ -31,7 +34,7 @@ class LocalExecutor:
         """Plan one worker per visible GPU, or one without; `workers` asks for fewer, or for more on a CPU."""
         self._setup = setup
         self._gpus = visible_gpus() if setup.device == "cuda" else []
-        self.size = _size(len(self._gpus), workers)
+        self.size = _size(setup.device, len(self._gpus), workers)
         self._hands: list[ChildProcess] = []
 
     def hire(self, number: int, inbox: Inbox) -> ChildProcess:
@@ -160,21 +163,31 @@ def visible_gpus() -> list[str]:
     """GPUs as CUDA_VISIBLE_DEVICES names them: the user's own list, or every one that the driver shows."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
-        return [name.strip() for name in listed.split(",") if name.strip() and name.strip() != "-1"]
+        names = [name.strip() for name in listed.split(",")]
+        return list(dict.fromkeys(name for name in names if name and name != "-1"))
     gpus, _ = read_gpus()
     return [str(gpu.index) for gpu in gpus]
 
 
-def _size(gpus: int, workers: int | None) -> int:
-    """How many workers: as asked, but never two on one GPU.
+def _size(device: str, gpus: int, workers: int | None) -> int:
+    """How many workers: as asked, but never two on one GPU, nor far more than a CPU has cores.
 
     Raises:
-        MachineError: More were asked for than there are GPUs.
+        MachineError: More were asked for than that.
     """
     if workers is None:
         return max(1, gpus)
     if gpus and workers > gpus:
         raise MachineError(f"{workers} workers were asked for, and {gpus} GPUs are visible.",
                            fix=f"Use --workers {gpus} or fewer: the model fills a GPU.")
+    if not gpus and device != "cpu" and workers > 1:
+        raise MachineError(
+            f"{workers} workers were asked for on '{device}', where only one GPU is known of.",
+            fix="Leave --workers out; several GPUs are known by nvidia-smi, or by CUDA_VISIBLE_DEVICES=0,1,…",
+        )
+    cores = os.cpu_count() or 1
+    most = max(LEAST_BOUND, cores)
+    if not gpus and workers > most:
+        raise MachineError(f"{workers} workers were asked for, and this machine has {cores} cores.",
+                           fix=f"Use --workers {most} or fewer: each holds a model of its own.")
     return max(1, workers)
-
