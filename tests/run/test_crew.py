@@ -8,11 +8,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 import pytest
 
 from run import scenes
+from whichlora.company import SHARED_NAME, SHARED_VARIABLE, WORKERS_VARIABLE
 from whichlora.errors import DiskFullError, MachineError, PhotoError
 from whichlora.families.painter import PLUGIN
 from whichlora.run.crew import Crew
@@ -353,6 +355,28 @@ def test_a_processor_does_not_get_any_number_of_workers(tmp_path, monkeypatch):
     assert LocalExecutor(setup, 12).size == 12
     with pytest.raises(MachineError, match="999 workers were asked for, and this machine has 12 cores"):
         LocalExecutor(setup, 999)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
+def test_several_workers_are_handed_one_file_in_memory_that_ends_with_them(tmp_path):
+    _, setup, _ = scenes.build(tmp_path, photos=1)
+    executor = LocalExecutor(setup, 2)
+    seen = []
+    for number in range(2):
+        process = psutil.Process(executor.hire(number, SimpleQueue()).pid)
+        told = process.environ()
+        assert told[WORKERS_VARIABLE].startswith("2:")
+        file = Path(f"/proc/{process.pid}/fd/{told[SHARED_VARIABLE]}")
+        seen.append((str(file.readlink()), file.stat().st_ino))
+    assert seen[0] == seen[1]
+    assert SHARED_NAME in seen[0][0]
+    executor.close()
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not any(SHARED_NAME in link for link in links)
+    alone = LocalExecutor(setup, 1)
+    told = psutil.Process(alone.hire(0, SimpleQueue()).pid).environ()
+    alone.close()
+    assert not {WORKERS_VARIABLE, SHARED_VARIABLE} & set(told)
 
 
 def test_a_worker_sees_its_own_gpu_alone(monkeypatch):
