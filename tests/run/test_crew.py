@@ -279,7 +279,7 @@ def begin(folder, plan, workers):
 
 
 def wait_until_gone(pids):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
         assert time.monotonic() < deadline, f"workers {pids} outlive their parent"
         time.sleep(0.05)
@@ -316,6 +316,24 @@ def test_interrupted_again_and_again_a_run_ends_like_one_that_never_was(faulty):
     assert scenes.pixels(folder / "out") == want
     # A picture that was told of is stored: none of them was made again.
     assert told == len(want)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a stopped process cannot notice")
+def test_a_worker_that_cannot_notice_anything_ends_with_its_killed_parent(faulty):
+    folder, plan, _, _ = faulty
+    scenes.break_at(folder, forward_s=0.01)
+    process = begin(folder, plan, 1)
+    pids = next(line.split()[1:] for line in process.stdout if line.startswith("cell"))
+    worker = int(pids[0])
+    os.kill(worker, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    try:
+        wait_until_gone([worker])
+    finally:
+        if psutil.pid_exists(worker):
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_gpus_are_the_users_own_list(monkeypatch):
