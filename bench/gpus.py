@@ -41,6 +41,8 @@ class Seen:
     """Worker → candidates of the cells that it was given, in order."""
     host_bytes: dict[str, int] = field(default_factory=dict)
     """Worker → its share of host memory, pages that are shared counted once in the sum (PSS)."""
+    shared_bytes: int = 0
+    """Weights that the workers hold once for all of them."""
 
     def switches(self) -> dict[str, int]:
         """Worker → changes of candidate, the first included."""
@@ -71,7 +73,7 @@ def watched_run(folder: Path, plan: Any, setup: Any, cells: list[str], workers: 
 
             def record(command: Any) -> None:
                 if command["do"] == "cell":
-                    rows.append(command["cell"][1])
+                    rows.extend(row[1] for row in command["cells"])
                 send(command)
 
             hand.send = record
@@ -80,6 +82,7 @@ def watched_run(folder: Path, plan: Any, setup: Any, cells: list[str], workers: 
     told: Counter[str] = Counter()
     at: list[tuple[float, str]] = []
     weights: dict[str, int] = {}
+    shared: list[int] = []
     with Store(folder, create=True) as store, Crew(Listening(setup, workers), setup, store) as crew:
 
         def watch(event: Any) -> None:
@@ -90,6 +93,7 @@ def watched_run(folder: Path, plan: Any, setup: Any, cells: list[str], workers: 
             busy = [place.hand for place in crew.places if place.hand and place.facts.get("told")]
             if kill and told.total() == len(cells) // 2 and busy:
                 weights.update({hand.name: pss_bytes(hand.pid) for hand in busy})  # type: ignore[attr-defined]
+                shared.append(crew.executor.shared_bytes())  # type: ignore[attr-defined]
                 os.kill(busy[-1].pid, signal.SIGKILL)  # type: ignore[attr-defined]
 
         summary = crew.make(plan, cells, watch)
@@ -97,7 +101,7 @@ def watched_run(folder: Path, plan: Any, setup: Any, cells: list[str], workers: 
     done = {key: row for key, row in rows.items() if row.status == "done"}
     began = min((when - done[cell].seconds["total"] for when, cell in at[: 2 * workers]), default=0.0)
     pixels = {key: row.facts["pixels"] for key, row in done.items()}
-    return Seen(pixels, told, summary, at[-1][0] - began if at else 0.0, sent, weights)
+    return Seen(pixels, told, summary, at[-1][0] - began if at else 0.0, sent, weights, sum(shared))
 
 
 def prepared(bench: Any) -> tuple[Any, Any]:
@@ -153,6 +157,7 @@ def measure(bench: Any, gpus: int) -> dict[str, Any]:
         "candidate switches per worker": many.switches(), "tail in cells": many.summary.tail_cells,
         "host memory of all workers (PSS), GiB": round(memory / 2**30, 3),
         "host memory of the largest worker (PSS), GiB": round(max(hurt.host_bytes.values(), default=0) / 2**30, 3),
+        "of it held once for all workers, GiB": round(hurt.shared_bytes / 2**30, 3),
         "workers killed": hurt.summary.restarts,
         "lost": len(set(every) - set(many.pixels)) + len(set(hurt_cells) - set(hurt.pixels)),
         "acknowledged twice": sum(n - 1 for run in (one, many, hurt) for n in run.told.values()),

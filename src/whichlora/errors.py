@@ -18,7 +18,15 @@ A message says what happened, with the value, and what to do next. No traceback 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_PASSWORD = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+
+
+def without_passwords(text: str) -> str:
+    """The text with 'user:password@' taken out of its addresses: sentences end up in logs."""
+    return _PASSWORD.sub("…", text)
 
 
 class WhichloraError(Exception):
@@ -27,9 +35,9 @@ class WhichloraError(Exception):
     exit_status = 3
 
     def __init__(self, message: str, *, fix: str = "") -> None:
-        self.message = message
-        self.fix = fix
-        super().__init__(f"{message} {fix}".strip())
+        self.message = without_passwords(message)
+        self.fix = without_passwords(fix)
+        super().__init__(f"{self.message} {self.fix}".strip())
 
 
 class UserError(WhichloraError):

@@ -8,11 +8,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 import pytest
 
 from run import scenes
+from whichlora.company import SHARED_NAME, SHARED_VARIABLE, WORKERS_VARIABLE
 from whichlora.errors import DiskFullError, MachineError, PhotoError
 from whichlora.families.painter import PLUGIN
 from whichlora.run.crew import Crew
@@ -277,7 +279,7 @@ def begin(folder, plan, workers):
 
 
 def wait_until_gone(pids):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
         assert time.monotonic() < deadline, f"workers {pids} outlive their parent"
         time.sleep(0.05)
@@ -316,6 +318,24 @@ def test_interrupted_again_and_again_a_run_ends_like_one_that_never_was(faulty):
     assert told == len(want)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a stopped process cannot notice")
+def test_a_worker_that_cannot_notice_anything_ends_with_its_killed_parent(faulty):
+    folder, plan, _, _ = faulty
+    scenes.break_at(folder, forward_s=0.01)
+    process = begin(folder, plan, 1)
+    pids = next(line.split()[1:] for line in process.stdout if line.startswith("cell"))
+    worker = int(pids[0])
+    os.kill(worker, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    try:
+        wait_until_gone([worker])
+    finally:
+        if psutil.pid_exists(worker):
+            os.kill(worker, signal.SIGKILL)
+
+
 def test_gpus_are_the_users_own_list(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-abc")
     assert visible_gpus() == ["2", "GPU-abc"]
@@ -333,6 +353,48 @@ def test_two_workers_never_share_a_gpu(tmp_path, monkeypatch):
         LocalExecutor(cuda, 3)
     assert LocalExecutor(setup).size == 1
     assert LocalExecutor(setup, 3).size == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    assert LocalExecutor(cuda).size == 1
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_an_unlisted_gpu_gets_one_worker(tmp_path, monkeypatch, device):
+    _, setup, _ = scenes.build(tmp_path, photos=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    there = replace(setup, device=device)
+    assert LocalExecutor(there).size == LocalExecutor(there, 1).size == 1
+    with pytest.raises(MachineError, match=f"2 workers were asked for on '{device}'"):
+        LocalExecutor(there, 2)
+
+
+def test_a_processor_does_not_get_any_number_of_workers(tmp_path, monkeypatch):
+    _, setup, _ = scenes.build(tmp_path, photos=1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert LocalExecutor(setup, 12).size == 12
+    with pytest.raises(MachineError, match="999 workers were asked for, and this machine has 12 cores"):
+        LocalExecutor(setup, 999)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
+def test_several_workers_are_handed_one_file_in_memory_that_ends_with_them(tmp_path):
+    _, setup, _ = scenes.build(tmp_path, photos=1)
+    executor = LocalExecutor(setup, 2)
+    seen = []
+    for number in range(2):
+        process = psutil.Process(executor.hire(number, SimpleQueue()).pid)
+        told = process.environ()
+        assert told[WORKERS_VARIABLE].startswith("2:")
+        file = Path(f"/proc/{process.pid}/fd/{told[SHARED_VARIABLE]}")
+        seen.append((str(file.readlink()), file.stat().st_ino))
+    assert seen[0] == seen[1]
+    assert SHARED_NAME in seen[0][0]
+    executor.close()
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not any(SHARED_NAME in link for link in links)
+    alone = LocalExecutor(setup, 1)
+    told = psutil.Process(alone.hire(0, SimpleQueue()).pid).environ()
+    alone.close()
+    assert not {WORKERS_VARIABLE, SHARED_VARIABLE} & set(told)
 
 
 def test_a_worker_sees_its_own_gpu_alone(monkeypatch):

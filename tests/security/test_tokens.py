@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from families import painters
 from hub import client
 from hub.server import File, Hub, Repo, lora_tensors, safetensors_header
+from whichlora.errors import UserError
 from whichlora.suite.templating import render_suite
 
 TOKEN = "hf_PlantedTokenThatMustNotBeSeen0123456789"
@@ -111,3 +115,36 @@ def test_a_redirect_to_another_host_does_not_take_the_token_along(place):
     assert json.loads(done.stdout)["items"][0]["state"] is not None
     assert seen
     assert not [headers for headers in seen if TOKEN in str(headers)]
+
+
+@pytest.mark.parametrize("where", ["base", "lora", "key"])
+def test_a_password_in_an_address_of_the_suite_is_not_repeated(place, where):
+    home, work = place
+    address = f"https://user:{TOKEN}@host.invalid/x"
+    (work / "refs").mkdir()
+    shutil.copy(Path(__file__).parents[1] / "data" / "portraits" / "president-smiling.jpg", work / "refs")
+    location = address if where == "base" else str(painters.base(home / "painter", faces=False))
+    text = render_suite(
+        "figure", name="t", base={"location": location, "family": "painter"},
+        subject="other", sources={"count": 1}, candidates=[{"name": "a", "loras": address}] if where == "lora" else [])
+    if where == "key":
+        text = text.replace("subject: other", f"subject: {address}")
+        assert address in text
+    (work / "whichlora.yaml").write_text(text, encoding="utf-8")
+    with Hub([]) as hub:
+        done = client.whichlora(["run", str(work)], client.environment(hub, home), work)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert (work / "whichlora.yaml").read_text(encoding="utf-8") == text
+    (work / "whichlora.yaml").unlink()
+    assert holders(work, said) == []
+    assert where == "key" or "https://…@host.invalid/x" in said
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    ("at 'https://u:p@h/x'.", "at 'https://…@h/x'."), ("git+ssh://token@h", "git+ssh://…@h"),
+    ("https://h/@u and a@b", "https://h/@u and a@b"), ("ada/style@main", "ada/style@main"),
+])
+def test_only_passwords_of_addresses_are_left_out(text, wanted):
+    error = UserError(text, fix=text)
+    assert (error.message, error.fix, str(error)) == (wanted, wanted, f"{wanted} {wanted}")

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from whichlora.errors import ProjectError
+from whichlora.errors import MachineError, ProjectError
 from whichlora.store import Store
 from whichlora.types import Generation, Score
 from whichlora.workspace import Workspace
@@ -89,6 +89,40 @@ def test_rotten_pictures_are_found_and_forgotten(tmp_path):
         assert store.finished() == {"c1"}
         assert store.scores() == []
         assert not store.images.path(rotten).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes in the file system")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to itself", "link elsewhere", "file above"])
+def test_what_is_no_picture_is_neither_waited_for_nor_followed(tmp_path, kind):
+    other = tmp_path / "elsewhere.txt"
+    other.write_text("mine")
+    with Store(tmp_path / "p", create=True) as store:
+        image = store.images.put(b"whole" * 100)
+        store.add_generation(done("c1", image))
+        path = store.images.path(image)
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            (path / "kept").mkdir(parents=True)
+        elif kind == "file above":
+            path.parent.rmdir()
+            path.parent.write_text("x")
+        else:
+            path.symlink_to(path.name if kind == "link to itself" else other)
+        assert not store.images.intact(image)
+        assert store.forget_rotten() == ["c1"]
+        if kind == "file above":
+            with pytest.raises(MachineError, match="could not be written"):
+                store.images.put(b"whole" * 100)
+            return
+        assert store.images.put(b"whole" * 100) == image
+        assert path.is_file()
+        assert not path.is_symlink()
+        assert store.images.intact(image)
+    assert other.read_text() == "mine"
+    # A folder may hold what somebody wants: it is moved, not emptied.
+    assert len(list((tmp_path / "p" / "set-aside").glob("*/kept"))) == (kind == "folder")
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a" * 63, "A" * 64, "", "x\0" * 32, "..\\.." * 10])

@@ -86,6 +86,10 @@ class RayExecutor:
                 raise MachineError(f"{workers} workers were asked for, and the Ray cluster has {gpus} GPUs.",
                                    fix=f"Use --workers {gpus} or fewer.")
             return workers or gpus
+        cores = int(resources.get("CPU", 0))
+        if workers is not None and workers > max(1, cores):
+            raise MachineError(f"{workers} workers were asked for, and the Ray cluster has {cores} cores.",
+                               fix=f"Use --workers {max(1, cores)} or fewer: each takes one.")
         return workers or max(1, sum(1 for node in self._ray.nodes() if node["Alive"]))
 
 

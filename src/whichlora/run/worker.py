@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ from whichlora.findings import build
 from whichlora.run.wire import Head, read_message, write_message
 from whichlora.run.workbench import Picture, Reply, Workbench
 from whichlora.types import BaseModel
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -39,6 +42,22 @@ def main() -> None:
     speaker.finish()
     # A device that failed may hang in its own tidying up; there is nothing here to tidy.
     os._exit(3)
+
+
+def _die_with_parent() -> None:
+    """Let Linux kill this process with its parent: also when it is stopped, or hangs where no thread of it can run.
+
+    The parent is the thread that started it; a crew hires in the thread that it works in.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    parent = os.getppid()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def _private_stdout() -> IO[bytes]:
@@ -97,4 +116,5 @@ if __name__ == "__main__":
     faulthandler.enable()
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
     main()

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from whichlora.errors import DiskFullError, MachineError
@@ -33,7 +34,8 @@ def write_durably(path: Path, data: bytes) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what failed is told, not what failed after it
+            temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import secrets
+import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from whichlora.errors import MachineError, ProjectError
-from whichlora.store.durable import write_durably
+from whichlora.store.durable import make_folder, write_durably
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_DAMAGED = {errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, getattr(errno, "EUCLEAN", errno.EIO)}
+ASIDE = "set-aside"
+"""Folder of the project for what is neither needed nor to be deleted."""
+_DAMAGED = {errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, getattr(errno, "EUCLEAN", errno.EIO)}
 """Errors that say something of the file; others (no rights, too many open files) say something of this moment."""
 
 
@@ -55,6 +60,8 @@ class ImageFolder:
         """
         path = self.path(sha256)
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                return False  # opening a pipe would wait for ever
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == sha256
         except OSError as error:
@@ -64,8 +71,19 @@ class ImageFolder:
                                fix="Check the disk and your rights in that folder; nothing was changed.") from error
 
     def discard(self, sha256: str) -> None:
-        """Remove a picture that is no longer intact, so that it can be made again."""
-        self.path(sha256).unlink(missing_ok=True)
+        """Remove a picture that is no longer intact, so that it can be made again; a folder is moved to `set-aside/`.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        path = self.path(sha256)
+        if path.is_dir() and not path.is_symlink():
+            target = self.root.parent / ASIDE / f"{path.stem}-{secrets.token_hex(4)}"
+            make_folder(target.parent)
+            path.replace(target)
+        else:
+            with suppress(NotADirectoryError):
+                path.unlink(missing_ok=True)
 
     def unfinished(self) -> list[Path]:
         """Temporary files that a killed process left; call only while owning the project."""

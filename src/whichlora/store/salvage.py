@@ -19,10 +19,8 @@ from typing import Any
 
 from whichlora.store.database import connect
 from whichlora.store.durable import make_folder, sync_folder
-from whichlora.store.images import ImageFolder
+from whichlora.store.images import ASIDE, ImageFolder
 
-ASIDE = "set-aside"
-"""Folder inside a project for what was taken out of use."""
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 _TABLES = {
     "generations": "cell, status, image, seconds, peak_memory_bytes, error, facts",

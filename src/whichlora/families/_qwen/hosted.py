@@ -6,6 +6,7 @@ the finished weight, in host memory.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ import torch
 from whichlora.families._qwen.changes import Patch, is_low_rank
 from whichlora.families._qwen.layout import Layout, forward_layout, modulation_layout
 from whichlora.families._qwen.patches import merge
+from whichlora.families._qwen.shared import SharedBlocks
 from whichlora.families._qwen.weights import PREFIX, Pristine, host_buffer
 
 if TYPE_CHECKING:
@@ -28,12 +30,14 @@ class HostStore:
 
     def __init__(
         self, model: Any, device: Any, *, copy: bool, fill: Callable[[str, Tensor], None] | None = None,
-        budget_bytes: int = 0, slots: int = 0,
+        budget_bytes: int = 0, slots: int = 0, share: tuple[int, str] | None = None,
     ) -> None:
         """Take a model; see `streaming.StreamedStore` for the other arguments.
 
         With `copy`, every block is laid out in (page-locked) host memory. Without, blocks stay where the loader left
         them, mapped from their files, and are read from there whenever they are loaded.
+
+        `share`: a file in memory that all workers of the machine lay the blocks out in, and what the blocks are.
         """
         self.device = torch.device(device)
         self.blocks = len(model.transformer_blocks)
@@ -45,9 +49,13 @@ class HostStore:
         self._layout, self._mod_layout = forward_layout(first), modulation_layout(first)
         self._dtype = next(first.parameters()).dtype
         self._check(budget_bytes, slots)
+        self._shared = self._join(share) if share is not None and copy else None
         self._host = [
             self._to_host(index, block, fill) if copy else None for index, block in enumerate(model.transformer_blocks)
         ]
+        if self._shared is not None and self._pin:
+            # Refused, the copies are slower and the bits the same.
+            self._shared.page_lock()
         self._patches: list[dict[str, Patch]] = [{} for _ in range(self.blocks)]
         self._overrides: list[dict[str, Tensor]] = [{} for _ in range(self.blocks)]
         self._pristine = Pristine()
@@ -57,20 +65,35 @@ class HostStore:
 
     def _to_host(self, index: int, block: Any, fill: Callable[[str, Tensor], None] | None) -> tuple[Tensor, Tensor]:
         """Lay a block out; its module's parameters become views, so there is one copy."""
-        flats: list[Tensor] = []
-        for layout in (self._layout, self._mod_layout):
-            flat = host_buffer((layout.numel,), self._dtype, pin=self._pin)
-            if fill is None:
-                layout.gather(block, flat)
-            else:
-                self._draw(index, block, layout, flat, fill)
-            flats.append(flat)
+        layouts = self._layout, self._mod_layout
+        if self._shared is None:
+            flats = [host_buffer((layout.numel,), self._dtype, pin=self._pin) for layout in layouts]
+            turn = nullcontext(enter_result=True)
+        else:
+            flats, turn = self._shared.flats(index), self._shared.turn(index)
+        with turn as empty:
+            for layout, flat in zip(layouts, flats, strict=True):
+                if fill is None:
+                    layout.gather(block, flat, copy=empty)
+                else:
+                    self._draw(index, block, layout, flat, fill if empty else None)
         return flats[0], flats[1]
 
-    def _draw(self, index: int, block: Any, layout: Layout, flat: Tensor, fill: Callable[[str, Tensor], None]) -> None:
+    def _join(self, share: tuple[int, str]) -> SharedBlocks | None:
+        """The blocks that all workers share; None when the others hold something else."""
+        sizes = self._layout.numel, self._mod_layout.numel
+        try:
+            return SharedBlocks(*share, self.blocks, sizes, self._dtype)
+        except (OSError, ValueError):
+            return None  # a copy of one's own is always right
+
+    def _draw(
+        self, index: int, block: Any, layout: Layout, flat: Tensor, fill: Callable[[str, Tensor], None] | None
+    ) -> None:
         for inner in layout.places:
             view = layout.view(flat, inner)
-            fill(f"{PREFIX}{index}.{inner}", view)
+            if fill is not None:
+                fill(f"{PREFIX}{index}.{inner}", view)
             owner, _, last = inner.rpartition(".")
             parameter = torch.nn.Parameter(view, requires_grad=False)
             setattr(block.get_submodule(owner), last, parameter)

@@ -84,13 +84,14 @@ class Layout:
         found = [Dense(self.stack(flat, f"{name}.weight"), self.stack(flat, f"{name}.bias")) for name in MODULATIONS]
         return found[0], found[1]
 
-    def gather(self, block: Any, out: Tensor) -> None:
-        """Copy a block's parameters into a buffer and let the parameters be views of it."""
+    def gather(self, block: Any, out: Tensor, *, copy: bool = True) -> None:
+        """Copy a block's parameters into a buffer, unless it has them, and let the parameters be views of it."""
         parameters = dict(block.named_parameters())
         with torch.no_grad():
             for name in self.places:
                 view = self.view(out, name)
-                view.copy_(parameters[name])
+                if copy:
+                    view.copy_(parameters[name])
                 parameters[name].data = view
 
 

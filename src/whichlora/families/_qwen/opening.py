@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from whichlora.company import company
 from whichlora.errors import MachineError
 from whichlora.families._qwen.calls import PlainEngine
 from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.files import shape_of
 from whichlora.families._qwen.profiles import RESERVE_BYTES, Settings, holding, too_small, transformer_bytes
 from whichlora.families._qwen.quantised import QuantisedStore
+from whichlora.families._qwen.shared import bytes_there, offered
 from whichlora.families._qwen.streaming import StreamedStore
 from whichlora.families._qwen.weights import ResidentStore, Store, free_bytes
 
@@ -69,18 +71,22 @@ def _store(parts: Parts, settings: Settings, device: Any) -> Store:
     inside, outside = transformer_bytes(shape_of(parts.places.location), parts.dtype.itemsize)
     free = free_bytes(device) if device.type == "cuda" else inside + outside + RESERVE_BYTES
     fill = parts.fill
+    file = offered()
+    share = None if file is None else (file, f"{parts.places.location}|{parts.dtype}")
+    # What the workers hold together is paid for once, and what is there already needs no room.
+    need = inside if file is None else max(0, inside - bytes_there(file))
     if settings.profile != "exact":
         _need_kernel(settings.profile, device)
-        copy = _host_bytes(settings) > inside * 1.35
-        return QuantisedStore(parts.in_host_memory(), device, settings.profile, copy=copy, fill=fill)
+        copy = _host_bytes(settings, shared=file is not None) >= need * 1.35
+        return QuantisedStore(parts.in_host_memory(), device, settings.profile, copy=copy, fill=fill, share=share)
     if holding(settings, inside + outside, free) == "resident":
         return ResidentStore(parts.transformer, device, fuse=True)
     budget = settings.budget_bytes
     budget = free - outside - RESERVE_BYTES if budget is None else budget
-    if device.type == "cuda" and _host_bytes(settings) < inside:
-        raise too_small("bf16-streamed", f"{inside / 2**30:.0f} GiB of weights do not fit into host memory")
+    if device.type == "cuda":
+        check_host_room(settings, need, shared=file is not None)
     try:
-        return StreamedStore(parts.in_host_memory(), device, budget, fill=fill)
+        return StreamedStore(parts.in_host_memory(), device, budget, fill=fill, share=share)
     except MemoryError as error:
         raise too_small("bf16-streamed", str(error)) from error
 
@@ -120,9 +126,35 @@ def _need_kernel(profile: str, device: Any) -> None:
         raise too_small("fp8", f"{name} has no matrix units for 8-bit floats")
 
 
-def _host_bytes(settings: Settings) -> int:
+def check_host_room(settings: Settings, need_bytes: int, *, shared: bool) -> None:
+    """Refuse to hold the blocks in host memory that is not there.
+
+    Args:
+        settings: What was asked for.
+        need_bytes: What this worker would add.
+        shared: All workers of the machine hold one copy together.
+
+    Raises:
+        MachineError: It is not there; the message names what is needed and what there is.
+    """
+    workers = company()[0]
+    room = _host_bytes(settings, shared=shared)
+    if room >= need_bytes:
+        return
+    whose = "" if workers == 1 else (f", for {workers} workers together" if shared
+                                     else f" for each of {workers} workers, every one with its own copy")
+    error = too_small("bf16-streamed", f"{need_bytes / 2**30:.1f} GiB of weights do not fit into "
+                      f"{room / 2**30:.1f} GiB of host memory{whose}")
+    fewer = "Use fewer --workers. " if workers > 1 and not shared else ""
+    raise MachineError(error.message, fix=fewer + error.fix)
+
+
+def _host_bytes(settings: Settings, *, shared: bool) -> int:
+    """Host memory that this worker may use: all that there is, or its share where every worker holds its own copy."""
+    workers, at_start = company()
     if settings.ram_bytes is not None:
-        return settings.ram_bytes
+        return settings.ram_bytes // (1 if shared else workers)
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    available = int(psutil.virtual_memory().available)
+    return available if shared or workers == 1 else min(available, at_start // workers)

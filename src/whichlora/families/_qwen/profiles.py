@@ -5,7 +5,7 @@
 How to hold it can be forced by environment variables, which change no picture:
 
     WHICHLORA_VRAM_GIB     device memory that may be used, in GiB (also a rehearsal of a smaller card)
-    WHICHLORA_RAM_GIB      host memory that may be used, in GiB
+    WHICHLORA_RAM_GIB      host memory that may be used by all workers of this machine, in GiB
     WHICHLORA_HOLD         auto | resident | streamed
     WHICHLORA_ENGINE       auto | plain | fast
     WHICHLORA_COMPILE      auto | off

@@ -31,7 +31,7 @@ class QuantisedStore(HostStore):
 
     def __init__(
         self, model: Any, device: Any, kind: str, *, copy: bool = True,
-        fill: Callable[[str, Tensor], None] | None = None,
+        fill: Callable[[str, Tensor], None] | None = None, share: tuple[int, str] | None = None,
     ) -> None:
         """Take a model whose blocks are in host memory.
 
@@ -41,8 +41,9 @@ class QuantisedStore(HostStore):
             kind: 'fp8' or 'nf4'.
             copy: Whether host memory holds a copy of the blocks; else their files are read again at every switch.
             fill: Writes a parameter's values into host memory, for a model without storage ('meta').
+            share: See `HostStore`.
         """
-        super().__init__(model, device, copy=copy, fill=fill)
+        super().__init__(model, device, copy=copy, fill=fill, share=share)
         self.name = kind
         self._round = _ROUNDERS[kind]
         self._blocks: dict[int, BlockWeights] = {}

@@ -104,7 +104,7 @@ class StreamedStore(HostStore):
 
     def __init__(
         self, model: Any, device: Any, budget_bytes: int, *, slots: int = SLOTS,
-        fill: Callable[[str, Tensor], None] | None = None,
+        fill: Callable[[str, Tensor], None] | None = None, share: tuple[int, str] | None = None,
     ) -> None:
         """Take a model whose blocks are in host memory.
 
@@ -114,11 +114,12 @@ class StreamedStore(HostStore):
             budget_bytes: Device memory for blocks and buffers.
             slots: Buffers.
             fill: Writes a parameter's values into host memory, for a model without storage ('meta').
+            share: See `HostStore`.
 
         Raises:
             MemoryError: Not even the buffers fit into the budget.
         """
-        super().__init__(model, device, copy=True, fill=fill, budget_bytes=budget_bytes, slots=slots)
+        super().__init__(model, device, copy=True, fill=fill, budget_bytes=budget_bytes, slots=slots, share=share)
         self.slots = slots
         self.resident = split(self.blocks, self._layout.bytes, budget_bytes, slots)
         self._away = streamed_blocks(self.blocks, self.resident)
