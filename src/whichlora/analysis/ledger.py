@@ -5,6 +5,7 @@ Does: format, store, and remember which figures a sentence is bound to. Does not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,12 @@ def as_text(value: float, unit: str) -> str:
         unit: 'percent', 'points' (signed), 'size' (of a change in points), 'probability', 'count', 'factor', 'hours',
             'seconds', 'gib', 'card' (memory of a card) or 'weight' (of an adapter).
     """
+    # Halves go up, as in the tables of the report: 42.5 % may not be 42 in a sentence and 43 in the matrix.
     if unit == "percent":
-        return f"{round(100 * value)} %"  # a whole number has no '-0'
+        return f"{math.floor(100 * value + 0.5)} %"  # a whole number has no '-0'
     if unit == "points":
-        return f"{round(100 * value):+d} points"
+        whole = math.floor(100 * abs(value) + 0.5)
+        return f"{whole if value >= 0 else -whole:+d} points"
     if unit == "size":
         return f"{100 * abs(value):.1f} points"
     if unit == "probability":

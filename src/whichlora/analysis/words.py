@@ -95,8 +95,11 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
 
 
 def _named(found: Outcome, row: Row) -> str:
-    """'several LoRAs (a + b)', 'the base model alone (base)' or 'custom training'."""
+    """A strategy and what it uses: 'several LoRAs (a + b)' for a stack, 'the base model alone (base)'."""
     used = found.contender(row.candidate)
+    each = list(dict.fromkeys(row.routes.values()))
+    if row.strategy == "multi" and len(each) > 1:  # 'a + b' would read as a stack
+        return f"several set-ups, one per kind of edit ({listed(each)})"
     if row.strategy == "existing" and used is not None and used.kind == "base":
         return f"the base model alone ({row.candidate})"
     return STRATEGY[row.strategy] + (f" ({row.candidate})" if row.candidate else "")
@@ -353,7 +356,7 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
         return ledger.say("No further pictures are required for this decision; go on with the roadmap.")
     if found.hangs_on_dropped:
         return ledger.say(
-            "Measure those that were screened out as well (whichlora run PROJECT --full): with what is known of them "
+            "Measure those that were screened out as well (whichlora run with --full): with what is known of them "
             "another answer remains possible, and without them the answer would be settled."
         )
     bought = found.purchase

@@ -46,8 +46,8 @@ def _wanted(page: Page) -> Iterator[tuple[str, Cell]]:
     """Cells to build rows from, in order of preference."""
     leaders = page.recommended or [row.name for row in page.rivals[:1]]
     facts = [page.facts[name] for name in leaders]
-    worst = [cell for row in facts for cell in page.known(row.worst_cells)]
-    best = [cell for row in facts for cell in page.known(row.best_cells)]
+    worst = _used(page, [cell for row in facts for cell in page.known(row.worst_cells)])
+    best = _used(page, [cell for row in facts for cell in page.known(row.best_cells)])
     yield from (("Worst case", page.cells[cell]) for cell in worst[:1])
     shown = {page.cases[page.cells[c].case].source for c in worst[:1] if page.cells[c].case in page.cases}
     fresh = [c for c in best if page.cells[c].case in page.cases and page.cases[page.cells[c].case].source not in shown]
@@ -62,13 +62,22 @@ def _wanted(page: Page) -> Iterator[tuple[str, Cell]]:
     yield from (("Another case", cell) for cell in own)
 
 
+def _used(page: Page, cells: list[str]) -> list[str]:
+    """Cells of edits for which the recommendation would use that row; all, where it would use none of them."""
+    mine = [cell for cell in cells if (case := page.cases.get(page.cells[cell].case)) is not None
+            and page.winner_for(case) == page.cells[cell].candidate]
+    return mine or cells
+
+
 def _across(page: Page, cell: Cell) -> tuple[tuple[str, str], ...]:
     """The same case and seed on base, winner and runner-up."""
     case = page.cases[cell.case]
     base = page.base.name if page.base else ""
     winner = page.winner_for(case)
-    names = [base, page.rivals[0].name if winner == base and page.rivals else winner]
-    if winner != base and page.runner_up:
+    # With routes the base may be the one to use for this edit: it then stands under both headings.
+    alone = page.recommended == [base]
+    names = [base, page.rivals[0].name if alone and page.rivals else winner]
+    if not alone and page.runner_up:
         names.append(page.runner_up)
     found = [(name, page.by_place.get((name, cell.case, cell.seed))) for name in names if name]
     return tuple((name, place.id if place else "") for name, place in found)

@@ -52,6 +52,14 @@ def percent(rate: float | None) -> str:
     return "over 99%" if whole == 100 and rate < 1 else f"{whole}%"
 
 
+def chance(probability: float | None) -> str:
+    """Write a probability that was counted over draws as percent: none is certain, so never '0%' or '100%'."""
+    if probability is None or not math.isfinite(probability):
+        return NOT_MEASURED
+    whole = math.floor(probability * 100 + 0.5)
+    return "under 1%" if whole <= 0 else "over 99%" if whole >= 100 else f"{whole}%"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Write a range of rates as '58–93%', or 'not measured' when an end is missing."""
     if low is None or high is None:

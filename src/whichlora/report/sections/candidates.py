@@ -9,7 +9,7 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
-from whichlora.report.words import estimate, interval, percent
+from whichlora.report.words import chance, estimate, interval
 
 SHOWN = 3
 
@@ -20,7 +20,7 @@ TEMPLATE = """
 firm else 'leading' }}</span>{% endif %}</h3>
 <p class="quiet">Overall {{ row.ccr|estimate }}{% if row.ccr_worst_case is not none and row.ccr_worst_case !=
 row.ccr_best_case %}; {{ row.ccr_worst_case|interval(row.ccr_best_case) }} if everything unscored had failed or
-passed{% endif %}{% if row.p_best is not none %}. Probability of the highest rate: {{ row.p_best|percent }}{% endif %}
+passed{% endif %}{% if row.p_best is not none %}. Probability of the highest rate: {{ row.p_best|chance }}{% endif %}
 {% if row.rank_low is not none %}. {{ rank(row) }}{% endif %}
 {% if row.ccr.note %}. {{ row.ccr.note }}{% endif %}</p></header>
 <div class="two"><div>
@@ -66,7 +66,7 @@ def _one(page: Page, row: CandidateFacts) -> str:
     if row.ccr_worst_case is not None and row.ccr_worst_case != row.ccr_best_case:
         parts[-1] += f" {interval(row.ccr_worst_case, row.ccr_best_case)} if everything unscored had failed or passed."
     if row.p_best is not None:
-        parts[-1] += f" Probability of the highest rate: {percent(row.p_best)}."
+        parts[-1] += f" Probability of the highest rate: {chance(row.p_best)}."
     if row.rank_low is not None:
         parts[-1] += f" {rank_words(row)}."
     if row.ccr.note:

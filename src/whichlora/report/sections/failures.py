@@ -45,7 +45,7 @@ def _names(page: Page) -> list[str]:
     return list(dict.fromkeys(name for row in page.findings.candidates for name in row.artefacts))
 
 
-def _kinds(page: Page) -> list[tuple[str, list[int], float]]:
+def kinds(page: Page) -> list[tuple[str, list[int], float]]:
     """(kind, numbers of its cells, share of all planned pictures in percent), most frequent first."""
     made = max(1, len(page.plan.cells))
     found = [(kind, [page.cell_numbers[cell] for cell in page.known(cells)])
@@ -57,13 +57,13 @@ def _kinds(page: Page) -> list[tuple[str, list[int], float]]:
 def _html(page: Page) -> Markup:
     unscored = sum(row.cells.get("unscored", 0) for row in page.findings.candidates)
     unmade = sum(cell not in page.given.generations for cell in page.cells)
-    return render(TEMPLATE, kinds=_kinds(page), made=len(page.plan.cells), unmade=unmade, unscored=unscored,
+    return render(TEMPLATE, kinds=kinds(page), made=len(page.plan.cells), unmade=unmade, unscored=unscored,
                   rows=page.findings.candidates, names=_names(page))
 
 
 def _markdown(page: Page) -> str:
-    kinds = _kinds(page)
-    lines = [f"{spoken(kind)}: {len(cells)} of {len(page.plan.cells)} planned pictures" for kind, cells, _ in kinds]
+    found = kinds(page)
+    lines = [f"{spoken(kind)}: {len(cells)} of {len(page.plan.cells)} planned pictures" for kind, cells, _ in found]
     names = _names(page)
     rows = [[marks.text(row.name), *(str(row.cells.get(key, NOT_MEASURED)) for key in COUNTS),
              *(str(row.artefacts.get(name, NOT_MEASURED)) for name in names)] for row in page.findings.candidates]

@@ -11,7 +11,7 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
-from whichlora.report.words import NOT_MEASURED, figure, interval, percent, spoken
+from whichlora.report.words import NOT_MEASURED, chance, figure, interval, percent, spoken
 
 TRUST = {True: "may decide", False: "may not decide"}
 SHOWN = 6
@@ -44,7 +44,7 @@ def _preferences(people: Mapping[str, Any]) -> list[Table]:
     tables: list[Table] = []
     for question in people["questions"].values():
         rows = [
-            [row["name"], _against(row.get("against_base")), percent(row["p_best"]), str(row["votes"])]
+            [row["name"], _against(row.get("against_base")), chance(row["p_best"]), str(row["votes"])]
             for row in question["candidates"]
         ]
         note = f" ({question['note']})" if question.get("note") else ""

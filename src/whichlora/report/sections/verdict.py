@@ -30,9 +30,16 @@ class="why"><summary>Why</summary>{{ m.sentences(chosen.rationale) }}</details>{
 """
 
 
+ONE_PER_KIND = "Use several set-ups, one per kind of edit"
+"""Headline of 'multi' where nothing is stacked."""
+
+
 def headline(page: Page) -> str:
     """The decision in a few words, with its leaning while undecided."""
     chosen = page.findings.recommendation
+    if "multi" in (chosen.decision, chosen.provisional) and len(set(chosen.routes.values())) > 1:
+        return ONE_PER_KIND if chosen.decision == "multi" else (
+            f"{DECISIONS['undecided']}; leaning to: {ONE_PER_KIND[0].lower()}{ONE_PER_KIND[1:]}")
     if chosen.decision == "existing" and page.base and page.recommended == [page.base.name]:
         return "No LoRA is needed"
     if chosen.decision == "undecided" and chosen.provisional and chosen.provisional != "undecided":
