@@ -353,7 +353,7 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
         return ledger.say("No further pictures are required for this decision; go on with the roadmap.")
     if found.hangs_on_dropped:
         return ledger.say(
-            "Measure those that were screened out as well (whichlora run PROJECT --full): with what is known of them "
+            "Measure those that were screened out as well (whichlora run with --full): with what is known of them "
             "another answer remains possible, and without them the answer would be settled."
         )
     bought = found.purchase

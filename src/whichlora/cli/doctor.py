@@ -11,7 +11,10 @@ from whichlora.cli.output import answer_console, emit_json, guarded
 from whichlora.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from whichlora.machine.checks import Check, Diagnosis
+    from whichlora.machine.memory import Fit
 
 _BASES = ("Qwen/Qwen-Image-Edit-2509", "Qwen/Qwen-Image-Edit-2511")
 
@@ -54,12 +57,13 @@ def command(
     from whichlora.machine.checks import diagnose
     from whichlora.machine.probe import probe
 
-    diagnosis = diagnose(probe(ask_torch=torch), supported_profiles())
+    facts = probe(ask_torch=torch)
+    diagnosis = diagnose(facts, supported_profiles())
     checks = [*diagnosis.checks, *_files(comfyui), _packs()]
     if json:
         emit_json("whichlora.doctor/1", _document(checks, diagnosis))
     else:
-        _print(checks, diagnosis)
+        _print(checks, diagnosis, has_gpu=bool(facts.gpus))
     if strict and any(not check.ok for check in checks):
         raise SystemExit(1)
 
@@ -145,7 +149,18 @@ def print_checks(checks: list[Check]) -> None:
     answer_console.print(table, soft_wrap=False)
 
 
-def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
+def profile_fixes(fits: Sequence[Fit], *, has_gpu: bool) -> list[str]:
+    """The line that mends each profile that is ✗; without a GPU one line for all of them."""
+    if not has_gpu:
+        return ["Every profile needs a GPU with the VRAM of its row: run there, and copy the project folder."]
+    return [
+        f"{fit.profile.name}: {fit.reason or 'it fits, but this version cannot run it'}" + (
+            f"; needs a machine with {fit.profile.vram_gib:.1f} GiB of VRAM free and {fit.profile.ram_gib:.0f} GiB of "
+            "RAM" if fit.reason else "; use another row") for fit in fits if not (fit.fits and fit.supported)
+    ]
+
+
+def _print(checks: list[Check], diagnosis: Diagnosis, *, has_gpu: bool) -> None:
     from rich.table import Table
 
     print_checks(checks)
@@ -165,4 +180,6 @@ def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
             f"{profile.ram_gib:.0f}", f"{profile.download_gb:.0f}", "exact" if profile.exact else "differ", known,
         )
     answer_console.print(fits, soft_wrap=False)
+    for line in profile_fixes(diagnosis.fits, has_gpu=has_gpu):
+        answer_console.print(f"→ {line}", markup=False)
     answer_console.print("Scores are never compared across profiles. Sources of the figures: whichlora doctor --json")

@@ -71,7 +71,7 @@ def _create(folder: Path, preset: str, refs: list[Path]) -> None:
     Raises:
         UserError: The folder is another project, or photographs are missing.
     """
-    from whichlora.cli.init import create_project, gather
+    from whichlora.cli.init import create_project, edited_at_first, gather
     from whichlora.errors import UserError
     from whichlora.suite.loading import load_suite, parse_suite
     from whichlora.suite.photos import examine_photos
@@ -88,9 +88,10 @@ def _create(folder: Path, preset: str, refs: list[Path]) -> None:
     if not refs:
         raise UserError("A preset needs photographs of the character.", fix="Name them: --refs PHOTOS…")
     paths = gather(refs)
+    examined = examine_photos(paths, kind="auto")
     create_project(folder, paths, [], template="", preset=preset, head={
-        "name": folder.resolve().name or "project", "subject": examine_photos(paths, kind="auto").kind,
-        "sources": {"count": min(5, len(paths))},
+        "name": folder.resolve().name or "project", "subject": examined.kind,
+        "sources": {"count": edited_at_first(examined.facts)},
     })
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
+from whichlora.errors import HubError
 
 if TYPE_CHECKING:
-    from whichlora.fetch.planning import FetchPlan
+    from whichlora.fetch.planning import FetchPlan, Request
     from whichlora.fetch.reuse import Item
     from whichlora.survey.hubclient import HubClient
+    from whichlora.survey.names import Reference
+    from whichlora.survey.places import FoundFile
 
 _WORKERS = 3
 
@@ -82,7 +85,32 @@ def _plan(client: HubClient, cache: Path, request: Any, transformer: str, comfyu
 
     found = places.files_in(places.discover(comfyui))
     planner = Planner(client, found, cache, DigestBook(), _say)
-    return planner.plan(request, _transformer_for_machine() if transformer == "auto" else transformer)
+    try:
+        return planner.plan(request, _transformer_for_machine() if transformer == "auto" else transformer)
+    except HubError:
+        for line in known_without_hub(request, found):
+            _say(line)
+        raise
+
+
+def known_without_hub(request: Request, found: Sequence[FoundFile]) -> list[str]:
+    """What was asked for and what of it lies here by name: all that can be said while the Hub does not answer."""
+    lines = ["Needed, and what lies here by name (sizes and hashes are known to the Hub alone):"]
+    for reference in request.references:
+        mine = [file for file in found if _answers_to(file, reference)]
+        size = _size(sum(file.size_bytes for file in mine))
+        where = " and ".join(dict.fromkeys(file.place for file in mine))
+        count = f"{len(mine)} weight file{'' if len(mine) == 1 else 's'}, {size} ({where})" if mine else "nothing here"
+        name = reference.repo_id + (f":{reference.file}" if reference.file else "")
+        lines.append(f"  {name}: {count}")
+    return lines if request.references else []
+
+
+def _answers_to(file: FoundFile, reference: Reference) -> bool:
+    """By repository where the Hub's cache tells it, else by the name of the file."""
+    if file.repo_id is not None:
+        return file.repo_id.lower() == reference.repo_id.lower() and reference.file in (None, file.file)
+    return reference.file is not None and file.path.name == reference.file.rsplit("/", 1)[-1]
 
 
 def _transformer_for_machine() -> str:

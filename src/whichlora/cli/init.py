@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +42,7 @@ def command(
     create_project(
         folder, paths, gather(impostors) if impostors else [], template=template, preset=preset,
         head={"name": folder.resolve().name or "project", "base": {"family": family, "location": base},
-              "subject": examined.kind, "sources": {"count": min(5, len(paths))}},
+              "subject": examined.kind, "sources": {"count": edited_at_first(examined.facts)}},
     )
     views = missing_views(examined.facts, examined.kind)
     if json:
@@ -57,7 +57,8 @@ def command(
     if preset is not None:
         answer_console.print(f"Next: whichlora fetch {folder}, then whichlora plan {folder}")
         return
-    answer_console.print(f"Next: put LoRA files into {folder / 'loras'}, name them in {folder / SUITE_NAME}, then run"
+    answer_console.print(f"Next: put LoRA files into {folder / 'loras'} and name them in {folder / SUITE_NAME}; then"
+                         f"\n  whichlora fetch {folder}   (the base, where it is not on this disk)"
                          f"\n  whichlora plan {folder}")
 
 
@@ -67,6 +68,12 @@ def advised(notes: Sequence[str], views: Sequence[str], closing: str) -> list[st
     if not any("a good set of " in line for line in lines):
         lines.append(closing[:1].upper() + closing[1:])
     return lines
+
+
+def edited_at_first(facts: Sequence[Mapping[str, Any]]) -> int:
+    """How many photographs a new suite edits: those that are fit, at most five; of all when none is fit."""
+    fit = sum(1 for entry in facts if not entry.get("unfit"))
+    return min(5, fit or len(facts))
 
 
 def gather(given: list[Path]) -> list[Path]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
@@ -32,11 +34,12 @@ def emit_json(schema: str, document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def fail(error: WhichloraError) -> NoReturn:
-    """Print one clear sentence and leave with the error's exit status."""
+def fail(error: WhichloraError, project: str = "") -> NoReturn:
+    """Print one clear sentence and leave with the error's exit status; `project` is named in place of PROJECT."""
     progress_console.print(f"[bold red]✗[/] {_plain(error.message)}", markup=True)
     if error.fix:
-        progress_console.print(f"  → {_plain(error.fix)}")
+        fix = re.sub(r"\bPROJECT\b", lambda _: project, error.fix) if project else error.fix
+        progress_console.print(f"  → {_plain(fix)}")
     raise SystemExit(error.exit_status)
 
 
@@ -48,17 +51,28 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except WhichloraError as error:
-            fail(error)
+            fail(error, _project_named(kwargs))
         except OSError as error:
             fail(_machine_error(error))
         except sqlite3.DatabaseError as error:
             fail(ProjectError(f"The project's store is damaged: {error}.",
-                              fix="Save what can be saved with: whichlora doctor PROJECT --repair"))
+                              fix="Save what can be saved with: whichlora doctor PROJECT --repair"),
+                 _project_named(kwargs))
         except KeyboardInterrupt:
             progress_console.print("Stopped. Nothing finished was lost; the same command goes on from here.")
             raise SystemExit(130) from None
 
     return run
+
+
+def _project_named(arguments: Mapping[str, object]) -> str:
+    """The project folder among a verb's arguments as a shell would take it; '' where none, or more than one, is named.
+
+    Layers below know no folder, so their fixes say PROJECT.
+    """
+    named = [value for name in ("folder", "project", "folders") if (value := arguments.get(name))]
+    named = [path for value in named for path in (value if isinstance(value, list) else [value])]
+    return shlex.quote(str(named[0])) if len(named) == 1 else ""
 
 
 def _machine_error(error: OSError) -> MachineError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -149,7 +150,14 @@ def identify_base(project: Project, device: str) -> tuple[Any, BaseModel]:
     single = project.workspace.folder / str(options.get("transformer_file") or "")
     if options.get("transformer_file") and single.is_file():
         options["transformer_file"] = str(single)
-    base = family.identify(location, options)
+    try:
+        base = family.identify(location, options)
+    except UserError as error:
+        if not error.fix.startswith("Fetch it with: "):
+            raise
+        # The project's own fetch brings its LoRAs as well.
+        raise UserError(error.message, fix="Fetch the base, and LoRAs that the suite names by OWNER/NAME:FILE, "
+                               f"with: whichlora fetch {shlex.quote(str(project.workspace.folder))}") from error
     return family, replace(base, options={**base.options, "device": device})
 
 
