@@ -57,12 +57,13 @@ def command(
     from whichlora.machine.checks import diagnose
     from whichlora.machine.probe import probe
 
-    diagnosis = diagnose(probe(ask_torch=torch), supported_profiles())
+    facts = probe(ask_torch=torch)
+    diagnosis = diagnose(facts, supported_profiles())
     checks = [*diagnosis.checks, *_files(comfyui), _packs()]
     if json:
         emit_json("whichlora.doctor/1", _document(checks, diagnosis))
     else:
-        _print(checks, diagnosis)
+        _print(checks, diagnosis, has_gpu=bool(facts.gpus))
     if strict and any(not check.ok for check in checks):
         raise SystemExit(1)
 
@@ -159,7 +160,7 @@ def profile_fixes(fits: Sequence[Fit], *, has_gpu: bool) -> list[str]:
     ]
 
 
-def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
+def _print(checks: list[Check], diagnosis: Diagnosis, *, has_gpu: bool) -> None:
     from rich.table import Table
 
     print_checks(checks)
@@ -179,6 +180,6 @@ def _print(checks: list[Check], diagnosis: Diagnosis) -> None:
             f"{profile.ram_gib:.0f}", f"{profile.download_gb:.0f}", "exact" if profile.exact else "differ", known,
         )
     answer_console.print(fits, soft_wrap=False)
-    for line in profile_fixes(diagnosis.fits, has_gpu=diagnosis.has_gpu):
+    for line in profile_fixes(diagnosis.fits, has_gpu=has_gpu):
         answer_console.print(f"→ {line}", markup=False)
     answer_console.print("Scores are never compared across profiles. Sources of the figures: whichlora doctor --json")

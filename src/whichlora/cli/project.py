@@ -152,11 +152,11 @@ def identify_base(project: Project, device: str) -> tuple[Any, BaseModel]:
         options["transformer_file"] = str(single)
     try:
         base = family.identify(location, options)
-    except MissingFileError as error:
+    except UserError as error:
         if not error.fix.startswith("Fetch it with: "):
             raise
         # The project's own fetch brings its LoRAs as well.
-        raise MissingFileError(error.message, fix="Fetch the base, and LoRAs that the suite names by OWNER/NAME:FILE, "
+        raise UserError(error.message, fix="Fetch the base, and LoRAs that the suite names by OWNER/NAME:FILE, "
                                f"with: whichlora fetch {shlex.quote(str(project.workspace.folder))}") from error
     return family, replace(base, options={**base.options, "device": device})
 
