@@ -15,7 +15,7 @@ from typing import Any
 
 from whichlora import registry
 from whichlora.cli.output import progress_console
-from whichlora.errors import MissingFileError, ProjectError, RefusedError, UserError
+from whichlora.errors import ProjectError, RefusedError, UserError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
 from whichlora.plan.watching import ROWS_NAME as WATCHED_NAME
