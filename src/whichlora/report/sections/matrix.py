@@ -9,7 +9,17 @@ from whichlora.report import marks
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
-from whichlora.report.words import NOT_MEASURED, STATE_MARKS, STATE_WORDS, count, gib, interval, percent, seconds
+from whichlora.report.words import (
+    NOT_MEASURED,
+    STATE_MARKS,
+    STATE_WORDS,
+    count,
+    gib,
+    interval,
+    percent,
+    seconds,
+    spoken,
+)
 
 TEMPLATE = """
 <div class="scroll" tabindex="0" role="region" aria-label="Comparison matrix, scrolls sideways">
@@ -58,7 +68,16 @@ Thick: likely range on these photographs. Thin: on new ones. Upright: the {{ f.t
 <span class="nobreak"><i class="swatch worse"></i>worse than base</span>
 {% if f.must_have %}<span class="nobreak"><span class="must">•</span> needed</span>{% endif %}
 </p>
+{% for line in reading %}<p class="key">{{ line }}</p>
+{% endfor %}
 """
+
+CONTROL_WORDS = {
+    "do-nothing": "the photograph unchanged, which must fail every edit",
+    "vae-round-trip": "the photograph only encoded and decoded, which must fail every edit too",
+    "other-person": "somebody else, who must fail identity",
+    "real-pair": "another photograph of the same character, which shows how well identity can score at best",
+}
 
 MACROS = """
 {% macro head(title, unit, must=false) %}
@@ -100,7 +119,8 @@ EXAMPLE = Estimate(0.6, 0.2, 0.96, 0.43, 0.78)
 def _html(page: Page) -> Markup:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
     word = "recommended" if page.findings.recommendation.firm else "leading"
-    return render(MACROS + TEMPLATE, page=page, f=page.findings, has_truth=has_truth, word=word, example=EXAMPLE)
+    return render(MACROS + TEMPLATE, page=page, f=page.findings, has_truth=has_truth, word=word, example=EXAMPLE,
+                  reading=reading_aid(page))
 
 
 def capability_words(fact: CapabilityFact | None) -> str:
@@ -136,6 +156,21 @@ def _row(page: Page, row: CandidateFacts, has_truth: bool) -> list[str]:
     return [*cells, percent(row.truth)] if has_truth else cells
 
 
+def reading_aid(page: Page) -> list[str]:
+    """Which columns decide, and what the control rows are for; no sentence on what the matrix does not show."""
+    found = page.findings
+    lines: list[str] = []
+    decide = [spoken(name) for name in page.capabilities if name in found.must_have]
+    if decide and len(decide) < len(page.capabilities):
+        lines.append(f"The target is asked of the needed columns alone ({', '.join(decide)}), so an answer can be firm "
+                     "beside another column that misses it. Overall is the mean over all kinds of edit.")
+    named = [f"{row.name}: {CONTROL_WORDS[row.name]}" for row in found.candidates
+             if row.role == "control" and row.name in CONTROL_WORDS]
+    if named:
+        lines.append("Control rows test the measurement and compete with nobody. " + "; ".join(named) + ".")
+    return lines
+
+
 def _markdown(page: Page) -> str:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
     capabilities = [marks.text(name) for name in page.capabilities]
@@ -147,7 +182,7 @@ def _markdown(page: Page) -> str:
             f"for these is in matrix.csv. ✓ {words['PASS']}, ✗ {words['FAIL']}, ? {words['OPEN']}; ▲ shown better than "
             f"base, ▼ shown worse.")
     rows = [_row(page, row, has_truth) for row in page.findings.candidates]
-    return f"{marks.table(heads, rows)}\n\n{note}"
+    return "\n\n".join([marks.table(heads, rows), note, *(marks.text(line) for line in reading_aid(page))])
 
 
 PLUGIN = Section("matrix", "Comparison matrix", "Matrix", 30, _html, _markdown)
