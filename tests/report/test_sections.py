@@ -167,3 +167,20 @@ def test_routes_choose_the_winner_of_each_case(page):
     assert by_family["camera"] == names[2]
     assert by_family["lighting"] == names[3]
     assert routed.runner_up == names[0]
+
+
+def test_the_matrix_says_which_columns_decide_and_what_controls_are(page, project, tmp_path):
+    from dataclasses import replace
+
+    from whichlora.report.sections import matrix
+
+    needed = [name for name in page.capabilities if name in page.findings.must_have]
+    controls = [row.name for row in page.findings.candidates if row.role == "control"]
+    assert controls
+    for said in (str(matrix.PLUGIN.html(page)), matrix.PLUGIN.markdown(page)):
+        text = " ".join(said.split())
+        assert f"needed columns alone ({', '.join(needed)})" in text
+        assert [name for name in controls if f"{name}: " in text] == controls
+    rows = tuple(row for row in page.findings.candidates if row.role != "control")
+    bare = replace(project.given, findings=replace(page.findings, candidates=rows))
+    assert "Control rows" not in str(matrix.PLUGIN.html(Page(bare, collect(bare, tmp_path / "bare"))))

@@ -20,6 +20,7 @@ from whichlora.report.words import (
     licence_flag,
     percent,
     seconds,
+    spoken,
 )
 
 TEMPLATE = """
@@ -69,6 +70,8 @@ Thick: likely range on these photographs. Thin: on new ones. Upright: the {{ f.t
 <span class="nobreak"><i class="swatch worse"></i>worse than base</span>
 {% if f.must_have %}<span class="nobreak"><span class="must">•</span> needed</span>{% endif %}
 </p>
+{% for line in reading %}<p class="key">{{ line }}</p>
+{% endfor %}
 <ul class="glance" aria-label="At a glance">
 {% if f.recommendation.flip %}<li><a href="#flip">What if</a> {{ f.recommendation.flip[0] }}</li>{% endif %}
 {% if kinds %}<li><a href="#failures">Failures</a>
@@ -77,6 +80,13 @@ Thick: likely range on these photographs. Thin: on new ones. Upright: the {{ f.t
 {% if licences %}<li><a href="#licences">Licences</a> {{ licences }}</li>{% endif %}
 </ul>
 """
+
+CONTROL_WORDS = {
+    "do-nothing": "the photograph unchanged, which must fail every edit",
+    "vae-round-trip": "the photograph only encoded and decoded, which must fail every edit too",
+    "other-person": "somebody else, who must fail identity",
+    "real-pair": "another photograph of the same character, which shows how well identity can score at best",
+}
 
 MACROS = """
 {% macro head(title, unit, must=false) %}
@@ -119,7 +129,7 @@ def _html(page: Page) -> Markup:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
     word = "recommended" if page.findings.recommendation.firm else "leading"
     return render(MACROS + TEMPLATE, page=page, f=page.findings, has_truth=has_truth, word=word, example=EXAMPLE,
-                  kinds=kinds(page), licences=licence_words(page))
+                  kinds=kinds(page), licences=licence_words(page), reading=reading_aid(page))
 
 
 def licence_words(page: Page) -> str:
@@ -163,6 +173,21 @@ def _row(page: Page, row: CandidateFacts, has_truth: bool) -> list[str]:
     return [*cells, percent(row.truth)] if has_truth else cells
 
 
+def reading_aid(page: Page) -> list[str]:
+    """Which columns decide, and what the control rows are for; no sentence on what the matrix does not show."""
+    found = page.findings
+    lines: list[str] = []
+    decide = [spoken(name) for name in page.capabilities if name in found.must_have]
+    if decide and len(decide) < len(page.capabilities):
+        lines.append(f"The target is asked of the needed columns alone ({', '.join(decide)}), so an answer can be firm "
+                     "beside another column that misses it. Overall is the mean over all kinds of edit.")
+    named = [f"{row.name}: {CONTROL_WORDS[row.name]}" for row in found.candidates
+             if row.role == "control" and row.name in CONTROL_WORDS]
+    if named:
+        lines.append("Control rows test the measurement and compete with nobody. " + "; ".join(named) + ".")
+    return lines
+
+
 def _markdown(page: Page) -> str:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
     capabilities = [marks.text(name) for name in page.capabilities]
@@ -174,7 +199,7 @@ def _markdown(page: Page) -> str:
             f"for these is in matrix.csv. ✓ {words['PASS']}, ✗ {words['FAIL']}, ? {words['OPEN']}; ▲ shown better than "
             f"base, ▼ shown worse.")
     rows = [_row(page, row, has_truth) for row in page.findings.candidates]
-    return f"{marks.table(heads, rows)}\n\n{note}"
+    return "\n\n".join([marks.table(heads, rows), note, *(marks.text(line) for line in reading_aid(page))])
 
 
 PLUGIN = Section("matrix", "Comparison matrix", "Matrix", 30, _html, _markdown)
