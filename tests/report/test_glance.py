@@ -6,14 +6,15 @@ import pytest
 
 from whichlora.analysis.ledger import as_text
 from whichlora.report import words
+from whichlora.report.glance import licence_words
 from whichlora.report.page import Page
-from whichlora.report.sections import matrix, verdict
-from whichlora.report.sections.failures import kinds
+from whichlora.report.pictures import collect
+from whichlora.report.sections import matrix, strip, verdict
 
 
 @pytest.fixture(scope="module")
-def page(project):
-    return Page(project.given, {})
+def page(project, tmp_path_factory):
+    return Page(project.given, collect(project.given, tmp_path_factory.mktemp("glance")))
 
 
 def deciding(page, **change):
@@ -21,12 +22,18 @@ def deciding(page, **change):
     return Page(replace(page.given, findings=replace(page.findings, recommendation=chosen)), page.pictures)
 
 
-def test_the_first_screen_counts_failures_and_licences(page):
-    html = str(matrix.PLUGIN.html(page))
-    glance = html[html.index('class="glance"'):]
-    first = max(kinds(page), key=lambda row: len(row[1]))
-    assert f"{words.spoken(first[0])} {len(first[1])}" in " ".join(glance.split())
-    assert matrix.licence_words(page) in glance
+def test_the_first_screen_counts_failures_of_rows_that_need_not_fail(page):
+    html = str(strip.PLUGIN.html(page))
+    assert "glance" not in str(matrix.PLUGIN.html(page)), "said once"
+    controls = {row.name for row in page.plan.candidates if row.role == "control"}
+    made = [cell for cell in page.plan.cells if cell.candidate not in controls]
+    ids = {cell.id for cell in made}
+    kind, number = max(((kind, len(ids & set(cells))) for kind, cells in page.findings.failures.items()),
+                       key=lambda pair: pair[1])
+    assert number
+    assert f"{words.spoken(kind)} {number}" in html
+    assert f"of {len(made)} pictures" in html
+    assert licence_words(page) in html
 
 
 def test_licences_are_counted_by_what_they_ask_for(page):
@@ -35,12 +42,12 @@ def test_licences_are_counted_by_what_they_ask_for(page):
     given = replace(page.given, findings=replace(page.findings, candidates=tuple(rows)))
     mine = Page(given, page.pictures)
     flags = [words.licence_flag(row.licence)[0] for row in mine.rivals]
-    said = matrix.licence_words(mine)
+    said = licence_words(mine)
     assert (f"{flags.count('check')} to check" in said) == (flags.count("check") > 0)
     assert (f"{flags.count('restricted')} not for commercial use" in said) == (flags.count("restricted") > 0)
     free = [replace(row, licence="mit") for row in page.findings.candidates]
-    assert matrix.licence_words(Page(replace(page.given, findings=replace(page.findings, candidates=tuple(free))), {})
-                                ).startswith("all permissive")
+    assert licence_words(Page(replace(page.given, findings=replace(page.findings, candidates=tuple(free))),
+                              page.pictures)).startswith("all permissive")
 
 
 def test_set_ups_for_different_edits_are_not_called_a_stack(page):

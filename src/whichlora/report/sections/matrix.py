@@ -6,9 +6,10 @@ from markupsafe import Markup
 
 from whichlora.findings import CandidateFacts, CapabilityFact, Estimate, State
 from whichlora.report import marks
+from whichlora.report.choose import strip
+from whichlora.report.glance import glance
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
-from whichlora.report.sections.failures import kinds
 from whichlora.report.templates import render
 from whichlora.report.words import (
     NOT_MEASURED,
@@ -17,7 +18,6 @@ from whichlora.report.words import (
     count,
     gib,
     interval,
-    licence_flag,
     percent,
     seconds,
     spoken,
@@ -72,13 +72,7 @@ Thick: likely range on these photographs. Thin: on new ones. Upright: the {{ f.t
 </p>
 {% for line in reading %}<p class="key">{{ line }}</p>
 {% endfor %}
-<ul class="glance" aria-label="At a glance">
-{% if f.recommendation.flip %}<li><a href="#flip">What if</a> {{ f.recommendation.flip[0] }}</li>{% endif %}
-{% if kinds %}<li><a href="#failures">Failures</a>
-{% for kind, cells, _ in kinds[:3] %}{{ kind|spoken }} {{ cells|length }}{{ ', ' if not loop.last }}{% endfor %}
- of {{ page.plan.cells|length|count('picture') }}</li>{% endif %}
-{% if licences %}<li><a href="#licences">Licences</a> {{ licences }}</li>{% endif %}
-</ul>
+{{ glance }}
 """
 
 CONTROL_WORDS = {
@@ -129,15 +123,7 @@ def _html(page: Page) -> Markup:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
     word = "recommended" if page.findings.recommendation.firm else "leading"
     return render(MACROS + TEMPLATE, page=page, f=page.findings, has_truth=has_truth, word=word, example=EXAMPLE,
-                  kinds=kinds(page), licences=licence_words(page), reading=reading_aid(page))
-
-
-def licence_words(page: Page) -> str:
-    """Count the licences that need a look: '2 to check, 1 not for commercial use, of 4 candidates'."""
-    flags = [licence_flag(row.licence)[0] for row in page.rivals]
-    checked, restricted = flags.count("check"), flags.count("restricted")
-    said = [f"{checked} to check"] * bool(checked) + [f"{restricted} not for commercial use"] * bool(restricted)
-    return f"{', '.join(said) or 'all permissive'}, of {count(len(flags), 'candidate')}" if flags else ""
+                  glance="" if strip(page) else glance(page), reading=reading_aid(page))
 
 
 def capability_words(fact: CapabilityFact | None) -> str:

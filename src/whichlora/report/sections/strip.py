@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from whichlora.report import marks
 from whichlora.report.choose import headings, strip
+from whichlora.report.glance import glance
 from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
@@ -26,12 +27,13 @@ TEMPLATE = """
 </div>
 {% endfor %}
 </div>
+{{ glance }}
 """
 
 
 def _html(page: Page) -> Markup:
     rows = strip(page)
-    return render(TEMPLATE, page=page, rows=rows, heads=headings(page)) if rows else Markup("")
+    return render(TEMPLATE, page=page, rows=rows, heads=headings(page), glance=glance(page)) if rows else Markup("")
 
 
 def _markdown(page: Page) -> str:
