@@ -101,3 +101,20 @@ def test_only_known_licences_pass(licence, flag):
 def test_shorten_keeps_its_length():
     assert words.shorten("a b  c\n d", 99) == "a b c d"
     assert len(words.shorten("x" * 99, 10)) == 10
+
+
+def test_sentences_and_tables_round_alike():
+    from whichlora.analysis.ledger import as_text
+
+    for cells in (8, 16, 40, 200):
+        for passed in range(1, cells):
+            shown = words.percent(passed / cells)
+            if shown[0].isdigit():
+                assert as_text(passed / cells, "percent").replace(" ", "") == shown
+    assert as_text(-0.125, "points") == "-13 points"
+
+
+def test_a_chance_over_draws_is_never_certain():
+    assert [words.chance(p) for p in (0.0, 0.004, 0.425, 0.996, 1.0)] == [
+        "under 1%", "under 1%", "43%", "over 99%", "over 99%"]
+    assert words.chance(None) == words.NOT_MEASURED
