@@ -11,6 +11,7 @@ import html
 import importlib
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -132,8 +133,12 @@ def _tallies(findings: Findings, given: ReportInput) -> set[int]:
     raters = {score.rater for scores in given.scores.values() for score in scores if score.rater}
     unscored = sum(row.cells.get("unscored", 0) for row in findings.candidates)
     unmade = sum(cell.id not in given.generations for cell in plan.cells)
+    controls = {row.name for row in plan.candidates if row.role == "control"}
+    compared = {cell.id for cell in plan.cells if cell.candidate not in controls}
+    failed = {len(compared & set(cells)) for cells in findings.failures.values()}
+    flags = Counter(words.licence_flag(row.licence)[0] for row in findings.candidates if row.name not in controls)
     return {len(plan.cells), len(plan.sources), len(plan.cases), len(raters), unscored, unmade, *versions,
-            *(cell.seed for cell in plan.cells)}
+            len(compared), *failed, *flags.values(), *(cell.seed for cell in plan.cells)}
 
 
 def texts_of_others(findings: Findings, plan: Plan) -> list[str]:

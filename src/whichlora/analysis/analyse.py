@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from whichlora.analysis import changes, evidence, facts, options, robust, words
+from whichlora.analysis import changes, evidence, facts, options, robust, rowwords, words
 from whichlora.analysis.against import Project
 from whichlora.analysis.cells import Verdict, judge
 from whichlora.analysis.decide import Contender, decide
@@ -215,7 +215,8 @@ def _worded(rows: Sequence[CandidateFacts], table: Table, ledger: Ledger) -> tup
     """Add sentences of strengths and weaknesses."""
     names = (*table.families, *WHOLE)
     return tuple(
-        replace(row, strengths=words.strengths(row, ledger, names), weaknesses=words.weaknesses(row, ledger, names))
+        replace(row, strengths=rowwords.strengths(row, ledger, names),
+                weaknesses=rowwords.weaknesses(row, ledger, names))
         for row in rows
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whichlora.analysis.against import OVERALL, Paired, Project, compare
 from whichlora.analysis.ledger import Ledger
-from whichlora.analysis.words import listed
+from whichlora.analysis.phrases import listed
 from whichlora.findings import Against, Change
 
 FEW = 6

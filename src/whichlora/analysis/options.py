@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from whichlora.analysis.decide import Contender
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.phrases import listed
 from whichlora.analysis.questions import twins
-from whichlora.analysis.words import listed
 from whichlora.findings import Option
 from whichlora.types import Plan
 

@@ -12,9 +12,9 @@ from whichlora.analysis.chaining import ChainResult
 from whichlora.analysis.combining import Interference, Proposal, StackResult
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.masking import Coverage, MaskResult
+from whichlora.analysis.phrases import listed
 from whichlora.analysis.routing import Routing
 from whichlora.analysis.sweeping import SweepResult
-from whichlora.analysis.words import listed
 from whichlora.stats.paired import Difference
 from whichlora.stats.rates import RateInterval
 

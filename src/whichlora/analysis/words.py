@@ -6,14 +6,15 @@ Bounds named here are for new photographs of the character unless a sentence say
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from whichlora.analysis.decide import Row
 from whichlora.analysis.flip import Flip
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.phrases import listed, rate_told
 from whichlora.analysis.robust import WANTED
-from whichlora.findings import CandidateFacts, Estimate
+from whichlora.findings import CandidateFacts
 
 STRATEGY = {
     "existing": "an existing LoRA", "multi": "several LoRAs", "custom": "custom training",
@@ -21,12 +22,6 @@ STRATEGY = {
 }
 FLIPS_SHOWN = 4
 """Rate changes printed on the flip card."""
-
-
-def listed(names: Iterable[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    items = list(names)
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else "nothing"
 
 
 def aim(found: Outcome, names: Iterable[str], ledger: Ledger) -> str:
@@ -243,7 +238,7 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
     """The overall rate, its comparison with base, and the states of its must-haves."""
     lines = []
     if facts.ccr.value is not None and facts.ccr.low is not None and facts.ccr.high is not None:
-        overall = _rate(f"{facts.name}/ccr", facts.ccr, ledger, "of cases, every kind of edit weighing the same")
+        overall = rate_told(f"{facts.name}/ccr", facts.ccr, ledger, "of cases, every kind of edit weighing the same")
         text = f"{facts.name} keeps the character and does the edit in {overall}"
         base = found.base
         if base is not None and base.name != facts.name and base.ccr.value is not None:
@@ -269,14 +264,6 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
             f"stands at {ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
         ))
     return lines
-
-
-def _rate(key: str, rate: Estimate, ledger: Ledger, what: str = "of the pictures") -> str:
-    """'92 % of the pictures ([80, 97] on these photographs, [70, 98] on new ones)'."""
-    value = ledger.put(f"{key}.value", rate.value or 0.0, "percent")
-    here = ledger.interval(f"{key}.here", rate.low_here or 0.0, 1.0 if rate.high_here is None else rate.high_here)
-    new = ledger.interval(f"{key}.new", rate.low or 0.0, 1.0 if rate.high is None else rate.high)
-    return f"{value} {what} ({here} on these photographs, {new} on new ones)"
 
 
 def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
@@ -375,48 +362,3 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
             f"near the target. Set another target, fewer must-haves, or add better candidates.{tail}"
         )
     return ledger.say(f"{photos} more photographs{hours} would settle it with probability {chance}.{tail}")
-
-
-def strengths(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
-    """What a row is shown to do well."""
-    lines = []
-    for name in capabilities:
-        fact = facts.capabilities.get(name)
-        if fact is None or fact.rate.value is None or not (fact.state == "PASS" or fact.better_than_base):
-            continue
-        said = []
-        if fact.state == "PASS":
-            ledger.claim("PASS", facts.name, [name])
-            said.append("shown to pass")
-        if fact.better_than_base:
-            ledger.claim("better", facts.name, [name])
-            said.append("shown better than base")
-        lines.append(ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}, {listed(said)}."))
-    return tuple(lines)
-
-
-def weaknesses(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
-    """What a row is shown not to do, and what went wrong most often."""
-    lines = []
-    for name in capabilities:
-        fact = facts.capabilities.get(name)
-        if fact is None or fact.rate.value is None or not (fact.state == "FAIL" or fact.worse_than_base):
-            continue
-        said = []
-        if fact.state == "FAIL":
-            ledger.claim("FAIL", facts.name, [name])
-            said.append("shown below the target")
-        if fact.worse_than_base:
-            ledger.claim("worse", facts.name, [name])
-            said.append("shown worse than base")
-        lines.append(ledger.say(f"{name}: {_rate(f'{facts.name}/{name}', fact.rate, ledger)}, {listed(said)}."))
-    if facts.screened_out is not None:
-        pictures = ledger.put(f"{facts.name}/screened_out", facts.screened_out, "count")
-        lines.append(ledger.say(f"Screened out after {pictures} pictures: others were ahead by then."))
-    common = sorted(facts.artefacts.items(), key=lambda item: (-item[1], item[0]))[:3]
-    lines += [
-        ledger.say(f"{fault}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} "
-                   f"{'picture' if count == 1 else 'pictures'}.")
-        for fault, count in common
-    ]
-    return tuple(lines)

@@ -72,7 +72,7 @@ def _store(parts: Parts, settings: Settings, device: Any) -> Store:
     free = free_bytes(device) if device.type == "cuda" else inside + outside + RESERVE_BYTES
     fill = parts.fill
     file = offered()
-    share = None if file is None else (file, f"{parts.places.location}|{parts.dtype}")
+    share = None if file is None else (file, f"{parts.places.location}|{parts.places.transformer_file}|{parts.dtype}")
     # What the workers hold together is paid for once, and what is there already needs no room.
     need = inside if file is None else max(0, inside - bytes_there(file))
     if settings.profile != "exact":
