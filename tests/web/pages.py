@@ -1,5 +1,7 @@
 """Walking the review's pages in a browser, waiting for conditions and never for moments."""
 
+from playwright.sync_api import Error
+
 from whichlora.review.votes import from_row
 from whichlora.store import Store
 
@@ -7,12 +9,19 @@ SECRETS = ("zebra", "quagga", "okapi", "control-nothing", "refs/", "photo-", "st
 
 
 def until(page, script, arg=None, timeout=10000):
-    """Wait for a condition. The pages' policy forbids Playwright's own way, which evaluates text inside the page."""
+    """Wait for a condition. The pages' policy forbids Playwright's own way, which evaluates text inside the page.
+
+    Between two pages there is no body yet, and a question asked then fails or loses its page: it is asked again."""
+    failed = None
     for _ in range(timeout // 50):
-        if page.evaluate(script, arg):
-            return
+        try:
+            if page.evaluate(script, arg):
+                return
+            failed = None
+        except Error as said:
+            failed = said
         page.wait_for_timeout(50)
-    raise AssertionError(f"never came true: {script}")
+    raise AssertionError(f"never came true: {script}") from failed
 
 
 def begin(page, server, name="Ada"):
