@@ -13,7 +13,7 @@ from families.tiny import candidate, open_session, use
 from whichlora.errors import RefusedError
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.streaming import StreamedStore
-from whichlora.run import oracle, oracle_torch
+from whichlora.run import comparing, oracle_torch
 from whichlora.run.oracle import check_weights
 
 DTYPES = ["float32", "bfloat16", "float16"]
@@ -65,7 +65,7 @@ class OnlyArrays:
 
 def both_ways(pristine, found, parts, precision):
     there = oracle_torch.sums(Shows(pristine, found), "m", parts, precision)()
-    here = oracle.compare(pristine.float().numpy(), found.float().numpy(), parts, precision)
+    here = comparing.compare(pristine.float().numpy(), found.float().numpy(), parts, precision)
     assert (there.undecided, there.wrong) == (here.undecided, here.wrong)
     for name in ("wanted", "lost", "beyond"):
         assert getattr(there, name) == pytest.approx(getattr(here, name), rel=1e-9, nan_ok=True), name
@@ -78,7 +78,7 @@ def both_ways(pristine, found, parts, precision):
 def test_both_count_the_same_and_see_one_wrong_bit(precision, blocks, monkeypatch):
     """Changes from far below a rounding step to far above it, cancelled weights, ties and their neighbours."""
     monkeypatch.setitem(oracle_torch._BLOCK, "cpu", blocks)
-    monkeypatch.setattr(oracle, "_BLOCK", blocks)
+    monkeypatch.setattr(comparing, "_BLOCK", blocks)
     dtype = getattr(torch, precision)
     rng = np.random.default_rng(4)
     for case, (size, whole) in enumerate([(1e-4, False), (0.05, False), (3.0, True), (1.0, False)]):
@@ -127,7 +127,7 @@ def test_roundings_agree_on_every_kind_of_number(precision, dtype):
     ties = torch.randn(5000).to(dtype).double().numpy()
     values = np.concatenate([values, ties, np.nextafter(ties, 9), ties * (1 + 2.0**-9), ties * (1 + 2.0**-12), [0.0]])
     with np.errstate(over="ignore"):
-        wanted = oracle.rounded(values, precision)
+        wanted = comparing.rounded(values, precision)
     found = oracle_torch._rounded(torch.from_numpy(values), precision).double().numpy()
     np.testing.assert_array_equal(found, wanted)
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whichlora.cli._checks import print_checks
 from whichlora.cli.output import answer_console, emit_json, progress_console
 from whichlora.errors import MachineError, ProjectError, WhichloraError
 from whichlora.machine.checks import Check
@@ -52,8 +53,6 @@ def look(folder: Path, *, repair: bool, json: bool) -> None:
             "repair": _told(mended) if mended is not None else None,
         })
     else:
-        from whichlora.cli.doctor import print_checks
-
         print_checks(checks)
         for line in _sentences(mended) if mended is not None else ():
             answer_console.print(line, markup=False)

@@ -29,8 +29,9 @@ from whichlora.errors import MachineError, RefusedError, UserError, WhichloraErr
 from whichlora.findings import build
 from whichlora.run.admit import AdmitReport, admit_all, noise_floor
 from whichlora.run.canary import Canary
-from whichlora.run.cellwork import CellWork, Made, failure_reason
+from whichlora.run.cellwork import CellWork, failure_reason
 from whichlora.run.environment import environment
+from whichlora.run.made import Made
 from whichlora.run.pictures import photograph_reader, picture_bytes
 from whichlora.run.wire import Head
 from whichlora.types import BaseModel, Candidate, Cell, Plan
