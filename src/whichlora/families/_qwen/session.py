@@ -74,7 +74,7 @@ class QwenSession:
             self._make_room()
         self.counts["prompt"] += 1
         positions = self.base.options.get("text_positions", "true")
-        with self._attention():
+        with self._stated():
             embeds = encode.encode_prompt(self._parts, prompt, pictures, sampler.condition_area_px, positions)
         self._memory.note()
         return encode.PromptEncoding(embeds.cpu())
@@ -229,10 +229,10 @@ class QwenSession:
 
     # ------------------------------------------------------------------ inside
 
-    def _attention(self) -> AbstractContextManager[Any]:
-        from whichlora.families._qwen.attention_order import attention_order
+    def _stated(self) -> AbstractContextManager[Any]:
+        from whichlora.families._qwen.numerics import stated
 
-        return attention_order(self._parts.device)
+        return stated(self._parts.device)
 
     def _machinery(self) -> Machine:
         if self._machine is None:
@@ -258,7 +258,7 @@ class QwenSession:
 
         while True:
             try:
-                with self._attention():
+                with self._stated():
                     return work()
             except torch.OutOfMemoryError as error:
                 if self._machine is None:
@@ -273,7 +273,8 @@ class QwenSession:
         machine, self._machine, self._switcher = self._machinery(), None, None
         self._machine, self._settings, sentence = step_down(self._parts, self._settings, machine, reason)
         self.notes.append(sentence)
-        self._adapters().activate(self._active)
+        with self._stated():
+            self._adapters().activate(self._active)
 
     def _make_room(self) -> None:
         """Before the text encoder comes: blocks leave a card that cannot hold both."""
