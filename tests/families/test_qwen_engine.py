@@ -433,6 +433,35 @@ def test_a_text_encoder_on_the_processor_gets_its_inputs_there(folder, monkeypat
     assert torch.equal(small.encode_prompt(tiny.PROMPTS[0], [source], tiny.SAMPLER).embeds, wanted)
 
 
+def test_weights_leave_a_card_where_the_vae_has_no_room(folder, inputs, monkeypatch):
+    """Else torch takes another of cuDNN's kernels, and the picture depends on how much memory was free."""
+    from whichlora.families._qwen import opening
+
+    asked = []
+
+    class Card:
+        device = torch.device("cuda")
+
+        def park(self, need):
+            asked.append(need)
+
+    for free, profile, wanted in ((2 << 30, "exact", [3 << 30]), (4 << 30, "exact", []), (2 << 30, "nf4", [])):
+        monkeypatch.setattr(opening, "free_bytes", lambda _, free=free: free)
+        opening.make_room_for_vae(opening.Machine(Card(), None), profiles.Settings(profile=profile), 1 << 20)
+        assert asked == wanted
+        asked.clear()
+    monkeypatch.setattr(opening, "make_room_for_vae", lambda machine, settings, pixels: asked.append(pixels))
+    session, source = opened(folder, profiles.Settings(engine="fast")), tiny.picture(0)
+    session.encode_image(source, tiny.SAMPLER)
+    assert asked == []  # no weights are there
+    session.switch(candidate())
+    session.encode_image(source, tiny.SAMPLER)
+    session.decode(made_picture(session, inputs))
+    session.round_trip(source, tiny.SAMPLER)
+    assert asked == [64 * 64] * 3
+    assert session.ways() == {"forward": "eager", "text encoder": "cpu"}
+
+
 def test_running_out_of_memory_is_no_wrong_picture(folder, loras, inputs, monkeypatch):
     """The CPU cannot step down: an error names the next profile."""
     from whichlora.errors import MachineError
