@@ -15,6 +15,7 @@ from families import tiny
 from run import scenes
 from run.test_crew import begin, cells_named, crew_run, fault_of, in_process, wait_until_gone
 from whichlora import registry
+from whichlora.errors import MachineError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
 from whichlora.run.cellwork import CellWork, IdleClock
@@ -64,10 +65,12 @@ def test_two_at_a_time_make_the_same_pictures_in_half_the_passes(faulty, workers
     folder, plan, setup = faulty
     want = in_process(folder / "alone", plan, setup)
     assert passes(folder) == []
-    scenes.break_at(folder, together=2)
+    remark = "Host memory could not be page-locked: copies are slower, pictures are the same."
+    scenes.break_at(folder, together=2, remarks=[remark])
     events = []
     if workers:
-        summary, _, events = crew_run(folder / "out", plan, setup, workers)
+        summary, said, events = crew_run(folder / "out", plan, setup, workers)
+        assert [text.partition(": ")[2] for text in said] == [remark], "said once, whoever says it"
         assert summary.restarts == 0
         assert (summary.made, summary.failed) == (len(want), 0)
         made = [event for event in events if event.kind == "cell"]
@@ -102,6 +105,49 @@ def test_the_session_has_the_last_word_on_what_fits_together(faulty):
         assert work.fit_together([one, turned]) == fits
         assert not work.fit_together([one, replace(same, candidate="b")])
         assert not work.fit_together([one, same, same])
+
+
+def test_no_picture_is_made_with_other_weights_than_its_own(faulty):
+    """Nothing active, another candidate active, somebody else switched, two candidates in one pass."""
+    _, plan, setup = faulty
+    work = CellWork(registry.load("families", "faulty").load(setup.base, "cpu"))
+    work.begin(plan, photograph_reader(plan, setup.folder))
+    list(work.encode(plan.cells))
+    base, a = cells_named(plan, "base")[0], cells_named(plan, "a")[:2]
+
+    def refused(*cells):
+        with pytest.raises(MachineError, match="other weights active"):
+            work.make_together(cells)
+
+    refused(*a)
+    work.activate("base")
+    refused(*a)
+    assert len(work.make_together([base])) == 1
+    work.activate("a")
+    refused(a[0], base)
+    refused(base)
+    assert len(work.make_together(a)) == 2
+    work.forget_active()
+    refused(*a)
+
+
+def test_each_picture_of_a_pass_tells_of_itself(faulty, monkeypatch):
+    """Seed, settings and the cell's id go with the picture that they belong to; the time before the pass is shared."""
+    _, plan, setup = faulty
+    work = CellWork(registry.load("families", "faulty").load(setup.base, "cpu"))
+    work.begin(plan, photograph_reader(plan, setup.folder))
+    list(work.encode(plan.cells))
+    first = cells_named(plan, "a")[0]
+    another = next(cell for cell in cells_named(plan, "a") if cell.case != first.case)
+    cells = [first, replace(another, id="another", seed=first.seed + 1)]
+    work.activate("a")
+    alone = {cell.id: work.make(cell) for cell in cells}
+    monkeypatch.setattr(work._idle, "take", lambda: 3.0)
+    for cell, made in zip(cells, work.make_together(cells), strict=True):
+        assert (made.facts, made.parameters) == (alone[cell.id].facts, alone[cell.id].parameters)
+        assert made.facts["seed"] == cell.seed
+        assert f"Seed: {cell.seed}," in made.parameters
+        assert made.seconds["gap"] == 1.5
 
 
 def test_a_cell_that_cannot_be_made_fails_alone(faulty):

@@ -95,6 +95,18 @@ def test_the_stage_that_came_out_differently_is_named():
             compare(document, "k", HERE, "bb", now)
 
 
+def test_what_is_computed_in_another_way_is_named():
+    known = {"instruction": "i", "photograph": "p", "forward": "kernels", "text encoder": "cuda"}
+    document, _ = compare(None, "k", HERE, "aa", known)
+    with pytest.raises(MachineError, match=r"denoising or decoding differs\. .*\(forward: kernels then, compiled now\)"):
+        compare(document, "k", HERE, "bb", {**known, "forward": "compiled"})
+    with pytest.raises(MachineError) as caught:
+        compare(document, "k", HERE, "bb", {**known, "instruction": "j"})
+    assert "another way" not in str(caught.value)
+    # Another way that makes the same picture is no difference.
+    assert compare(document, "k", HERE, "aa", {**known, "forward": "compiled"})[1] == ""
+
+
 def test_a_digest_sees_every_bit_shape_and_order():
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     photo = SourceImage("p", "refs/p.png", "1" * 64, 8, 8)

@@ -88,6 +88,8 @@ class CellJob:
         self._teller: int | None = None
         """The worker whose encoding is told to those who watch; all do the same."""
         self._message: dict[str, Any] = {}
+        self._notes: set[str] = set()
+        """What workers said of how they compute; said once, however many say it."""
 
     # ------------------------------------------------------------------ Job
 
@@ -126,6 +128,9 @@ class CellJob:
             self._progress(place, head)
         elif kind in ("made", "failed"):
             self._settle(place, head, body)
+        elif kind == "note" and head["text"] not in self._notes:
+            self._notes.add(head["text"])
+            self._crew.say(f"{place.hand.name if place.hand else 'a worker'}: {head['text']}")
 
     def lost(self, place: Place, reason: str) -> None:
         """Hand its cells to others; the one that it was making is to blame."""

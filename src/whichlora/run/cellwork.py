@@ -112,14 +112,15 @@ class CellWork:
         return wanted_encodings(with_canary, (*cells, canary.cell), self._encoded)
 
     def canary_pixels(self, canary: Canary) -> tuple[str, dict[str, str]]:
-        """Make the canary; the hash of its pixels, and fingerprints of what went into them."""
+        """Make the canary; the hash of its pixels, and of what went into them: fingerprints, and ways of computing."""
         self.session.switch(canary.candidate)
         self.forget_active()
         case = self._cases[canary.cell.case]
         (picture, _), = self._generate(canary.candidate, [(case, canary.cell.seed)])
         self._idle.forget()
         prompt, negative, images = self._encoded.inputs(canary.candidate, case)
-        return pixel_hash(picture), {"instruction": digest(prompt, negative), "photograph": digest(images)}
+        ways: Any = getattr(self.session, "ways", dict)
+        return pixel_hash(picture), {**ways(), "instruction": digest(prompt, negative), "photograph": digest(images)}
 
     # ------------------------------------------------------------------ cells
 
