@@ -115,11 +115,13 @@ def test_a_control_that_passes_forbids_a_firm_answer(control):
 
 def test_failures_stay_in_the_denominator():
     plan, generations, scores = rows()
-    broken = [replace(g, status="failed", image=None) if "angles" in g.cell else g for g in generations]
+    mine = [g.cell for g in generations if "angles" in g.cell]
+    broken = [replace(g, status="failed", image=None) if g.cell in mine[1:] else g for g in generations]
     found = {row.name: row for row in analyse(plan, broken, scores, settings=QUICK).candidates}
-    assert found["angles"].ccr.value == 0
-    assert found["angles"].cells["failed"] == found["angles"].cells["planned"]
-    assert found["angles"].p_edit == 0
+    assert found["angles"].ccr.value < 2 / len(mine)
+    assert found["angles"].capabilities["lighting"].state == "FAIL"
+    assert found["angles"].cells["failed"] == found["angles"].cells["planned"] - 1
+    assert found["angles"].p_edit == pytest.approx(1 / len(mine))
 
 
 def test_what_was_not_attempted_is_not_counted():

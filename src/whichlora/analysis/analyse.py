@@ -6,7 +6,7 @@ Does: run the four layers in order (facts, truth table, robustness, words). Does
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -145,20 +145,22 @@ def _outcome(
         left = [c for c in found if not c.out]
         purchase = robust.next_purchase(table, left, must, plan.target, seconds, seed=settings.seed,
                                         easing=evidence.easings(must, settings, plan.target))
+    unknown = evidence.unmeasured(table)
     outcome = Outcome(
         plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
         _corrected(table, found, must), _second_opinion(found), _distrust(table, matrix, settings),
         {name: settings.threshold(name, plan.target) for name in (*table.families, *WHOLE)},
         robust.information_per_hour(draws, table, seconds),
-        table.screening, not row.firm and _hangs_on_dropped(found, must, plan.target),
+        table.screening, not row.firm and _firm_without(found, set(table.screening.out), must, plan.target),
+        unknown, not row.firm and _firm_without(found, set(unknown), must, plan.target),
         tuple(name for name in settings.weights if name not in must),
     )
     return outcome, draws
 
 
-def _hangs_on_dropped(found: Sequence[Contender], must: Sequence[str], target: float) -> bool:
-    """Would the decision be firm if those that were screened out had never been there?"""
-    left = [c for c in found if not c.out]
+def _firm_without(found: Sequence[Contender], names: Collection[str], must: Sequence[str], target: float) -> bool:
+    """Would the decision be firm if some set-ups had never been there?"""
+    left = [c for c in found if c.name not in names]
     return len(left) < len(found) and decide(left, must, target).firm
 
 

@@ -12,6 +12,9 @@ In a known world, in this order:
 | no set-up passes more than half of the must-haves between them, or identity is passed by none | custom |
 | the rest: some must-haves are passed by none | hybrid |
 
+While no LoRA was tried, only 'existing' can be told (by the base); and where every set-up, the base included, is over a
+limit of time or memory, a training would be as well: both leave everything undecided.
+
 Under 'multi' a stack is used if one passes everything without harming a member's own capability; otherwise each
 must-have is routed to the set-up that is best at it.
 """
@@ -50,7 +53,8 @@ class Contender:
     weights: tuple[float, ...] = ()
     """Weight per must-have, summing to 1; equal when empty."""
     out: bool = False
-    """Dropped by a screening: never used, but what is not shown below the target may still be possible with it."""
+    """Dropped by a screening, or nothing is known of it: never used, but what is not shown below the target may still
+    be possible with it."""
 
     def score(self) -> float:
         """Weighted mean of the guesses."""
@@ -172,6 +176,16 @@ def _coverable(kinds: Sequence[str], states: Sequence[Sequence[State]], unclear:
     return assign(list(unclear))
 
 
+def untried(contenders: Sequence[Contender]) -> bool:
+    """Was nothing but the base model tried?"""
+    return all(c.kind == "base" for c in contenders)
+
+
+def all_barred(contenders: Sequence[Contender]) -> bool:
+    """Is every set-up over a limit, the base included? A LoRA of one's own costs as much as the base."""
+    return all(c.barred for c in contenders) and any(c.kind == "base" for c in contenders)
+
+
 def decide(contenders: Sequence[Contender], must: Sequence[str], target: float) -> Row:
     """The row of the truth table, with the set-up to use.
 
@@ -185,6 +199,8 @@ def decide(contenders: Sequence[Contender], must: Sequence[str], target: float) 
     kinds = [c.kind for c in contenders]
     states = [c.states(target) for c in contenders]
     possible = possible_strategies(kinds, states, must)
+    if possible != {"existing"} and (untried(contenders) or all_barred(contenders)):
+        return Row("undecided", None, "", False)
     firm = len(possible) == 1
     passes = [tuple(s == "PASS" for s in row) for row in states]
     if not firm:

@@ -194,13 +194,22 @@ def cautious_ceiling(table: Table, row: int, capability: str) -> float:
     return float(wilson(values.mean(), size, t_quantile(1 - LEVEL / cuts, dof))[1])
 
 
-def _dropped(
+def unmeasured(table: Table) -> tuple[str, ...]:
+    """Rows that could be recommended if anything were known of them: not one cell of theirs has an answer."""
+    scored = table.scored.sum(axis=(1, 2))
+    return tuple(
+        c.name for i, c in enumerate(table.candidates)
+        if c.role != "control" and scored[i] == 0 and c.name not in table.screening.out
+    )
+
+
+def _out(
     table: Table, must: Sequence[str], settings: Settings, costs: Mapping[str, Costs]
 ) -> list[Contender]:
-    """Rows that a screening dropped: nothing speaks for them but what their pictures leave possible."""
+    """Rows that a screening dropped, or of which nothing is known: what their pictures leave possible, and no more."""
     found = []
     for row, candidate in enumerate(table.candidates):
-        if candidate.name in table.screening.out:
+        if candidate.name in table.screening.out or candidate.name in unmeasured(table):
             zeros = (0.0,) * len(must)
             found.append(Contender(
                 candidate.name, kind_of(candidate), zeros, tuple(cautious_ceiling(table, row, name) for name in must),
@@ -218,6 +227,8 @@ def contenders(
     the target, so that one target serves for all.
     """
     rows = in_play(table)
+    if not rows:
+        return []
     intervals = {(row, name): capability_rate(table, row, name) for row in rows for name in must}
     guesses: dict[tuple[int, str], float] = {}
     # Not pulled to the others at the same capability: with few photographs that puts whoever alone can do a thing below
@@ -243,7 +254,7 @@ def contenders(
             over_budget(costs.get(candidate.name), settings), _harms(table, row, must, guesses, settings.margin),
             settings.shares(must),
         ))
-    return eased([*found, *_dropped(table, must, settings, costs)], easings(must, settings, target))
+    return eased([*found, *_out(table, must, settings, costs)], easings(must, settings, target))
 
 
 def easings(must: Sequence[str], settings: Settings, target: float) -> tuple[float, ...]:

@@ -112,6 +112,7 @@ def candidate_facts(
     verdicts = table.verdicts.get(candidate.name, ())
     worst, best = _bounds(table, row)
     done = [v for v in verdicts if v.generated]
+    told = verdicts if done else ()
     seconds = [float(generations[v.cell.id].seconds.get("total", 0.0)) for v in done]
     seconds = [value for value in seconds if value > 0]
     peaks = [generations[v.cell.id].peak_memory_bytes for v in done]
@@ -122,7 +123,7 @@ def candidate_facts(
     return CandidateFacts(
         candidate.name, candidate.role, overall, best, worst,
         capabilities,
-        share(verdicts, lambda v: v.gates["edit"]), share(verdicts, lambda v: v.gates["identity"]),
+        share(told, lambda v: v.gates["edit"]), share(told, lambda v: v.gates["identity"]),
         share(edited, lambda v: v.gates["identity"]), share(done, lambda v: v.no_op),
         dict(Counter(fault for v in verdicts for fault in v.faults)),
         {

@@ -38,8 +38,8 @@ def options(found: Outcome, ledger: Ledger) -> tuple[Option, ...]:
     """Existing, several, custom, hybrid, in this order; empty before anything was measured."""
     if not found.contenders:
         return ()
-    singles = [c for c in found.contenders if c.kind != "stack"]
-    stacks = [c for c in found.contenders if c.kind == "stack"]
+    singles = [c for c in found.contenders if c.kind != "stack" and not c.out]
+    stacks = [c for c in found.contenders if c.kind == "stack" and not c.out]
     one = max(singles, key=lambda c: (_met(found, c), c.score(), c.name)) if singles else None
     if found.row.strategy == "existing":
         # The option must not name another set-up than the verdict does.
@@ -133,7 +133,8 @@ def _multi(
 def _learn_from(found: Outcome, gaps: Sequence[str]) -> str:
     """The row with the best guess at the gaps: closest to what a training must reach."""
     at = [found.must.index(name) for name in gaps] or list(range(len(found.must)))
-    able = [c for c in found.contenders if c.kind == "single"] or list(found.contenders)
+    known = [c for c in found.contenders if not c.out]
+    able = [c for c in known if c.kind == "single"] or known
     return max(able, key=lambda c: (sum(c.lean[i] for i in at), c.name)).name if able else ""
 
 

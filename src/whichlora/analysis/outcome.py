@@ -49,6 +49,10 @@ class Outcome:
     """Who was dropped on the way."""
     hangs_on_dropped: bool = False
     """The decision would be firm if those that were dropped had never been there."""
+    unmeasured: tuple[str, ...] = ()
+    """Rows of which nothing is known."""
+    hangs_on_unmeasured: bool = False
+    """The decision would be firm if those of which nothing is known were not among the candidates."""
     idle_weights: tuple[str, ...] = ()
     """Capabilities with a weight that are no must-haves: it has no effect."""
 
@@ -76,5 +80,6 @@ class Outcome:
 
     def leader(self) -> str:
         """The row with the best guess over the must-haves of those within the limits, '' without any."""
-        best = max((c for c in self.contenders if not c.barred), key=lambda c: (c.score(), c.name), default=None)
+        able = [c for c in self.contenders if not c.barred and not c.out]
+        best = max(able, key=lambda c: (c.score(), c.name), default=None)
         return best.name if best else ""

@@ -39,7 +39,7 @@ class Table:
     scored: Floats
     """Cells with an answer, failures included, same shape."""
     unscored: Floats
-    """Attempted cells without an answer, same shape."""
+    """Attempted cells without an answer, same shape; all of a row that made no picture."""
     whole_passed: Floats
     """Passed gates of 'identity' and 'artefacts', shape (candidates, 2, photos)."""
     whole_scored: Floats
@@ -97,6 +97,9 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict], screening: Screening | Non
 
     After a screening, cells on which candidates were chosen count for nobody who is left, base included: what led to
     a choice looks too good afterwards. They stay among the `verdicts`.
+
+    A failed generation is a failure of its row, but a row that made no picture at all is unscored: after three crashes
+    a run tries no more of it, and that tells of the machine or the file, not of what the LoRA does to pictures.
     """
     screening = screening or Screening()
     used = frozenset(screening.chosen_on)
@@ -111,20 +114,21 @@ def tabulate(plan: Plan, verdicts: Sequence[Verdict], screening: Screening | Non
     passed, scored, unscored = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     whole_passed, whole_scored, whole_silent = (np.zeros((shape[0], len(WHOLE), shape[2])) for _ in range(3))
     mine: dict[str, list[Verdict]] = defaultdict(list)
+    made = {verdict.cell.candidate for verdict in verdicts if verdict.generated}
     for verdict in verdicts:
         mine[verdict.cell.candidate].append(verdict)
         if verdict.cell.candidate in fresh and (verdict.cell.case, verdict.cell.seed) in used:
             continue
         r, p = row[verdict.cell.candidate], photo[verdict.case.source]
         at = (r, column[verdict.case.family], p)
-        if verdict.passed is None:
+        if verdict.passed is None or verdict.cell.candidate not in made:
             unscored[at] += 1
         else:
             scored[at] += 1
             passed[at] += verdict.passed
         for w, gate in enumerate(("identity", "artefact")):
             answer = verdict.gates[gate]
-            if answer is None:
+            if answer is None or verdict.cell.candidate not in made:
                 whole_silent[r, w, p] += 1
             else:
                 whole_scored[r, w, p] += 1

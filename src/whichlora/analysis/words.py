@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from whichlora.analysis import untried
 from whichlora.analysis.decide import Row
 from whichlora.analysis.flip import Flip
 from whichlora.analysis.ledger import Ledger
@@ -40,8 +41,9 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
     ledger_target = aim(found, found.must, ledger)
     if found.distrust:
         return ledger.say(f"Undecided: the measurement cannot be trusted yet. {found.distrust[0]}")
-    if not found.contenders:
-        return ledger.say("Undecided: nothing has been measured yet.")
+    unknown = untried.verdict(found, ledger, ledger_target)
+    if unknown:
+        return unknown
     if not row.firm:
         return _undecided(found, ledger, ledger_target)
     needed = listed(found.must)
@@ -122,6 +124,7 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
         if unsettled:
             name = unsettled[0]
             tail = f" Open for {focus.name}: {listed(unsettled)}{_both(focus, name, ledger)}."
+    tail += untried.known_of_none(found, ledger)
     return ledger.say(
         f"Undecided, leaning to {lean}: with {photos} photographs it is not settled for new photographs of this "
         f"character whether {target if target.startswith('the ') else f'the target of {target}'} is met; "
@@ -181,6 +184,7 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     lines += _robustness(found, ledger)
     lines += _screened(found, ledger)
     lines += _over_limits(found, ledger)
+    lines += untried.lines(found, ledger)
     if found.row.missing:
         tried = "within your limits" if found.beyond() else "tried"
         lines.append(ledger.say(f"Passed by no set-up {tried}: {listed(found.row.missing)}."))
@@ -341,6 +345,9 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
         return ledger.say("Look at the pictures of the control rows first; more pictures would not help.")
     if found.row.firm:
         return ledger.say("No further pictures are required for this decision; go on with the roadmap.")
+    unknown = untried.next_step(found, ledger)
+    if unknown:
+        return unknown
     if found.hangs_on_dropped:
         return ledger.say(
             "Measure those that were screened out as well (whichlora run with --full): with what is known of them "
