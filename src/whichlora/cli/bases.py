@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.bases import Row, Side, Table
@@ -40,7 +41,8 @@ def command(
         answer_console.print(f"Created {to} on {add} with the same photographs, edits and seeds.", markup=False)
         if left:
             answer_console.print(f"Left out, as they were made for the other base: {', '.join(left)}.", markup=False)
-        answer_console.print(f"Next: whichlora evaluate {to}, then whichlora bases {folders[0]} {to}", markup=False)
+        answer_console.print(f"Next:\n  whichlora evaluate {quoted(to)}"
+                             f"\n  whichlora bases {quoted(folders[0])} {quoted(to)}", markup=False)
         return
     if len(folders) < 2:
         raise UserError("A comparison of bases needs two projects.", fix="Create one with --add BASE --to NEW.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whichlora.errors import ProjectError, UnknownNameError, UserError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.against import Project
@@ -39,7 +40,8 @@ def earlier_project(folder: Path, own: Path, distrusted: Collection[str] = ()) -
     with Store(folder) as store:
         data = store.document("plan")
         if data is None:
-            raise ProjectError(f"The project '{folder}' has no plan yet.", fix=f"Run it first: whichlora run {folder}")
+            raise ProjectError(f"The project '{folder}' has no plan yet.",
+                               fix=f"Run it first: whichlora run {quoted(folder)}")
         plan = plan_from_json(data)
         return read_project(store, plan, context=scoring_context(plan), distrusted=distrusted)
 
