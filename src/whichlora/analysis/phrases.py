@@ -15,7 +15,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def rate_told(key: str, rate: Estimate, ledger: Ledger, what: str = "of the pictures") -> str:
-    """'92 % of the pictures ([80, 97] on these photographs, [70, 98] on new ones)'."""
+    """'92% of the pictures ([80, 97] on these photographs, [70, 98] on new ones)'."""
     value = ledger.put(f"{key}.value", rate.value or 0.0, "percent")
     here = ledger.interval(f"{key}.here", rate.low_here or 0.0, 1.0 if rate.high_here is None else rate.high_here)
     new = ledger.interval(f"{key}.new", rate.low or 0.0, 1.0 if rate.high is None else rate.high)

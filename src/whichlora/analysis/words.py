@@ -26,7 +26,7 @@ FLIPS_SHOWN = 4
 
 
 def aim(found: Outcome, names: Iterable[str], ledger: Ledger) -> str:
-    """'70 %', or 'the target set for each (70 %; identity 90 %)' where thresholds differ."""
+    """'70%', or 'the target set for each (70%; identity 90%)' where thresholds differ."""
     own = [name for name in names if found.thresholds.get(name, found.target) != found.target]
     common = ledger.put("target", found.target, "percent")
     if not own:
@@ -133,7 +133,7 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
 
 
 def _both(facts: CandidateFacts, name: str, ledger: Ledger) -> str:
-    """', camera at 81 % on these photographs [74, 87], [58, 93] on new ones'."""
+    """'; camera is at 81%, [74, 87] on these photographs and [58, 93] on new ones'."""
     rate = facts.capabilities[name].rate
     if rate.value is None or rate.low is None or rate.high is None:
         return f", {name} without any scored picture"
@@ -145,7 +145,7 @@ def _both(facts: CandidateFacts, name: str, ledger: Ledger) -> str:
 
 
 def _weakest(found: Outcome, name: str, ledger: Ledger) -> str:
-    """' (weakest: camera 91 %, shown at or above 74 %)'."""
+    """' (weakest: camera 91%, shown at or above 74%)'."""
     facts = found.facts.get(name)
     known = [
         (fact.rate.value, must, fact.floor) for must in found.must
@@ -156,7 +156,7 @@ def _weakest(found: Outcome, name: str, ledger: Ledger) -> str:
     value, must, floor = min(known)
     return (
         f" (weakest: {must} {ledger.put(f'{name}/{must}.value', value, 'percent')}, shown at or above "
-        f"{ledger.put(f'{name}/{must}.floor', floor, 'percent')})"
+        f"{ledger.put(f'{name}/{must}.floor', floor, 'floor')})"
     )
 
 
@@ -171,7 +171,7 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     """Why, in sentences."""
     lines = [
         ledger.say(
-            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches "
+            "A capability passes when its one-sided 95% bound for new photographs of this character reaches "
             f"{_the_target(found, ledger)}, and fails when it is shown below it; the "
             f"evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number of pictures. "
             f"{_level(ledger)}"

@@ -128,7 +128,7 @@ def _print(table: Table, paired: bool) -> None:
 def _rate(row: Row) -> str:
     if row.rate is None:
         return "not judged"
-    text = f"{100 * row.rate.value:.0f} % ({100 * row.rate.low:.0f}–{100 * row.rate.high:.0f})"
+    text = f"{100 * row.rate.value:.0f}% ({100 * row.rate.low:.0f}–{100 * row.rate.high:.0f})"
     return text + (f", {row.unknown} not judged" if row.unknown else "")
 
 

@@ -44,8 +44,8 @@ def command(
         return
     answer_console.print(f"{'weight':>8} {'consistent':>11} {'edit':>6} {'identity':>9}")
     for point in document["points"]:
-        answer_console.print(f"{point['weight']:>8g} {100 * point['rate']:>9.0f} % {100 * point['edit']:>4.0f} % "
-                             f"{100 * point['identity']:>7.0f} %")
+        answer_console.print(f"{point['weight']:>8g} {100 * point['rate']:>10.0f}% {100 * point['edit']:>5.0f}% "
+                             f"{100 * point['identity']:>8.0f}%")
     for sentence in document["sentences"]:
         answer_console.print(sentence, markup=False)
     answer_console.print(f"The curve is in the report: whichlora report {quoted(folder)}", markup=False)

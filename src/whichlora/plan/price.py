@@ -89,4 +89,4 @@ def power_sentence(photos: int, cells_per_photo: int, candidates: int) -> tuple[
         start = f"With {photos} photographs you can detect differences to base of {now:.0f} points or more."
     if cells_per_photo >= 4 and then is not None:
         start += f" {wider} photographs at about the same cost: {then:.0f} points."
-    return now, start + " (Four times out of five, over all edits, from a base at 50 %.)"
+    return now, start + " (Four times out of five, over all edits, from a base at 50%.)"
