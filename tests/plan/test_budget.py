@@ -81,6 +81,17 @@ def test_what_fits_is_measured_in_full():
     assert (design.photos, len(design.edits), design.share) == (6, 8, 1.0)
 
 
+@pytest.mark.parametrize("photos", [1, 2, 5])
+def test_where_nothing_can_be_shown_all_that_the_budget_pays_for_is_asked(photos):
+    few = Material(photos, EDITS, ("camera", "lighting"), (1, 2), (1.0,) * 3)
+    full = full_design(few, photos, 30.0, "test")
+    design = choose_design(few, full.seconds, 30.0, "test")
+    assert (design.photos, len(design.edits), len(design.seeds), design.screened) == (photos, 8, 2, False)
+    half = choose_design(few, full.seconds / 2, 30.0, "test")
+    assert half.photos == photos
+    assert len({EDITS[name] for name in half.edits}) == 4
+
+
 def test_a_budget_for_nothing_says_what_would_do():
     with pytest.raises(UserError, match="the smallest comparison of these candidates takes 26") as told:
         choose_design(PLENTY, 600, 30.0, "test")
@@ -116,6 +127,13 @@ def test_the_advice_says_when_nothing_can_be_shown():
     points, text = power_sentence(5, 8, 3)
     assert points is None
     assert "needs 6 or more" in text
+    same = power_sentence(20, 2, 3)[0]
+    assert f"20 photographs at about the same cost: {same:.0f} points or more" in text
+    few = power_sentence(5, 2, 3)[1]
+    assert f"20 photographs at about four times the cost: {same:.0f} points or more" in few
+    assert power_sentence(1, 8, 3)[1].startswith("With 1 photograph no difference")
+    assert power_sentence(20, 8, 0) == (
+        None, "No LoRA is compared with the base, so no gain over it can be shown: name candidates first.")
     points, text = power_sentence(20, 8, 8)
     assert f"{points:.0f} points" in text
     assert "80 photographs" in text

@@ -25,8 +25,9 @@ def questions(plan: Plan, ledger: Ledger, settings: Settings | None = None) -> t
     chosen = settings or Settings()
     stacks = ledger.put("plan.stacks", sum(len(c.adapters) > 1 for c in plan.candidates), "count")
     combined = ledger.say(f"Those the plan names: {stacks} here; of good singles, the pairs that complete each other.")
-    photos = ledger.put("plan.photos", len({source.sha256 or source.id for source in plan.sources}), "count")
-    given = ledger.say(f"The {photos} photographs given, checked for sharpness, face size, pose and variety.")
+    count = len({source.sha256 or source.id for source in plan.sources})
+    photos = f"{ledger.put('plan.photos', count, 'count')} photograph{'' if count == 1 else 's'}"
+    given = ledger.say(f"The {photos} given, checked for sharpness, face size, pose and variety.")
     return (
         {
             "question": "What is the lowest quality at which a LoRA is viable?",

@@ -9,8 +9,10 @@ from pathlib import Path
 from whichlora.cli.project import Project, library_versions, make_plan
 from whichlora.errors import UserError
 from whichlora.plan import budget as budgets
-from whichlora.plan.budget import Design, Material
+from whichlora.plan.budget import Design, Material, schedule_sentence
 from whichlora.plan.price import passes, seconds_per_pass
+from whichlora.plan.screening import shared_steps
+from whichlora.stats.screening import cost
 from whichlora.suite.schema import SourceSpec
 from whichlora.types import BaseModel, Candidate, Plan, SourceImage, fingerprint
 
@@ -70,7 +72,9 @@ def settle(
     elif earlier is not None and (wanted is None or wanted == earlier.budget_s):
         # In full, the price may be known by now.
         kept = earlier.budget_s is not None
-        design, remark = earlier if kept else _whole(project, rows, unit, second, basis), _as_before(earlier)
+        if kept:
+            return Settled(cut(project, earlier), earlier, _as_before(earlier))
+        design, remark = _whole(project, rows, unit, second, basis), _as_before(earlier)
     elif wanted is not None:
         if second is None:
             raise PaceUnknownError(f"A budget needs the time of a picture, and {basis}.",
@@ -80,8 +84,33 @@ def settle(
         remark = f"Chosen for a budget of {budgets.as_time(wanted)}{', as the suite has changed' if changed else ''}."
     else:
         design, remark = _by_default(project, rows, unit, second, basis)
-    design = replace(design, suite=origin)
+    design = replace(_as_asked(design, project, base, rows), suite=origin)
     return Settled(cut(project, design), design, remark)
+
+
+def _as_asked(design: Design, project: Project, base: BaseModel, rows: Sequence[Candidate]) -> Design:
+    """The design with the pictures that are really asked for: no photograph is asked what it shows already, and a
+    LoRA's own prompts come on top."""
+    plan = _plan(cut(project, design), base, rows)
+    paid = {row.name: passes(row.sampler) for row in rows if row.role != "control"}
+    cells = [cell.candidate for cell in plan.cells if cell.candidate in paid]
+    if not design.screened:
+        planned = design.photos * len(design.edits) * len(design.seeds) * sum(paid.values())
+        share = sum(paid[name] for name in cells) / planned if planned else 1.0
+        seconds = None if design.seconds is None else design.seconds * share
+        return replace(design, cells=len(cells), full_cells=len(cells), seconds=seconds)
+    names = [row.name for row in rows if row.role == "candidate"]
+    rounds = design.rounds_for(len(names), len(shared_steps(plan)))
+    if not rounds:
+        return design
+    own = sum(name not in names for name in cells)
+    made = cost(len(names), rounds) + own
+    material = _material(project, rows, 1.0, available(project))
+    adapted = replace(
+        design, rounds=rounds, cells=made, full_cells=len(cells),
+        seconds=None if design.seconds is None else design.seconds * made / design.cells,
+    )
+    return replace(adapted, why=(*design.why[:1], schedule_sentence(material, adapted)))
 
 
 def _as_before(design: Design) -> str:
@@ -172,6 +201,27 @@ def _origin(project: Project) -> str:
     """Fingerprint of what a design was chosen from."""
     suite = project.suite.model_dump(mode="json", by_alias=True)
     return fingerprint([suite, [item.sha256 for item in available(project)]])
+
+
+def what_it_shows(plan: Plan, settled: Settled) -> tuple[float | None, str]:
+    """Smallest gain over base that the plan would show, in points (None: nothing), and the advice that follows."""
+    from whichlora.plan.price import power_sentence
+
+    design, suite = settled.design, settled.project.suite
+    compared = sum(row.role == "candidate" for row in plan.candidates)
+    each = _pictures_that_count(design, len(suite.edits) * len(suite.seeds))
+    detectable, advice = power_sentence(len(plan.sources), each, compared)
+    return detectable, advice + (" This holds for those who are measured to the end." if design.screened else "")
+
+
+def _pictures_that_count(design: Design, each: int) -> int:
+    """Pictures per photograph behind a finalist's figures; those on which the field was cut do not count."""
+    from whichlora.stats.screening import chosen_on
+
+    if not design.screened:
+        return each
+    fresh = design.rounds[-1].steps - chosen_on(design.candidates, design.rounds)
+    return max(1, fresh // max(1, design.photos))
 
 
 def stored_design(folder: Path) -> Design | None:

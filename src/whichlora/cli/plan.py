@@ -13,7 +13,8 @@ from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.cli._budget import Wish
-    from whichlora.plan.budget import Design
+    from whichlora.cli.project import Project
+    from whichlora.types import Plan
 
 
 @guarded
@@ -34,6 +35,7 @@ def command(
     """Say what would be compared, what it costs, and what it can show."""
     from whichlora.cli._budget import Wish, one_wish
     from whichlora.cli.project import choose_device, open_project
+    from whichlora.plan.price import counted
 
     one_wish(budget, full)
     document = describe(open_project(folder), choose_device(device), Wish(budget, full, seconds_per_image), keep=True)
@@ -41,8 +43,8 @@ def command(
         emit_json("whichlora.plan/1", document)
         return
     shape = " × ".join((
-        f"{document['candidates']} rows", f"{document['photos']} photographs", f"{document['edits']} edits",
-        f"{document['seeds']} seeds",
+        counted(document["candidates"], "row"), counted(document["photos"], "photograph"),
+        counted(document["edits"], "edit"), counted(document["seeds"], "seed"),
     ))
     answer_console.print(f"{shape} = [bold]{document['cells']} pictures[/], {document['controls']} of them controls "
                          "that cost nothing.")
@@ -53,6 +55,8 @@ def command(
                              f"({_plain(document['price_basis'])}).")
     else:
         answer_console.print(f"Price: unknown ({_plain(document['price_basis'])}).")
+    if document["already_there"]:
+        answer_console.print(f"{document['already_there']} of the pictures are there already and cost nothing more.")
     answer_console.print(_plain(document["advice"]))
     for row in document["refused"]:
         answer_console.print(f"Refused: {row['name']}: {row['reason']}", markup=False)
@@ -76,21 +80,21 @@ def _choices(questions: list[dict[str, str]]) -> Any:
     return table
 
 
-def _pictures_that_count(design: Design, each: int) -> int:
-    """Pictures per photograph behind a finalist's figures; those on which the field was cut do not count."""
-    from whichlora.stats.screening import chosen_on
+def _made_already(project: Project, plan: Plan) -> int:
+    """Pictures of the plan that a run would not make again."""
+    from whichlora.store import Store
 
-    if not design.screened:
-        return each
-    fresh = design.rounds[-1].steps - chosen_on(design.candidates, design.rounds)
-    return max(1, fresh // max(1, design.photos))
+    if not (project.workspace.folder / "store.sqlite").exists():
+        return 0
+    with Store(project.workspace.folder) as store:
+        return len(store.finished() & {cell.id for cell in plan.cells})
 
 
 def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool = False) -> dict[str, Any]:
+def describe(project: Project, device: str, wish: Wish | None = None, *, keep: bool = False) -> dict[str, Any]:
     """The plan of a project in figures, without loading any weights.
 
     Args:
@@ -102,11 +106,10 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
     from whichlora.analysis.ledger import Ledger
     from whichlora.analysis.questions import questions, twins
     from whichlora.analysis.settings import Settings
-    from whichlora.cli._budget import Wish, keep_design, settle
+    from whichlora.cli._budget import Wish, keep_design, settle, what_it_shows
     from whichlora.cli.project import draft_rows, identify_base, library_versions, make_plan
     from whichlora.cli.wishes import analysis_settings
     from whichlora.plan.budget import as_time
-    from whichlora.plan.price import power_sentence
 
     wish = wish or Wish()
     family, base = identify_base(project, device)
@@ -118,16 +121,13 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
     plan = make_plan(settled.project, base, rows, refused, library_versions(base.family))
     roles = {candidate.name: candidate.role for candidate in plan.candidates}
     paid = sum(roles[cell.candidate] != "control" for cell in plan.cells)
-    each = _pictures_that_count(design, len(suite.edits) * len(suite.seeds))
-    compared = sum(role == "candidate" for role in roles.values())
-    detectable, advice = power_sentence(len(plan.sources), each, compared)
-    if design.screened:
-        advice += " This holds for those who are measured to the end."
+    detectable, advice = what_it_shows(plan, settled)
+    there = _made_already(project, plan)
     hours = None if design.seconds is None else design.seconds / 3600
     return {
         "candidates": sum(role != "control" for role in roles.values()), "photos": len(plan.sources),
         "edits": len(suite.edits), "seeds": len(suite.seeds), "cells": len(plan.cells),
-        "controls": len(plan.cells) - paid, "made": design.cells if design.screened else paid,
+        "controls": len(plan.cells) - paid, "already_there": there, "made": design.cells if design.screened else paid,
         "gpu_hours": hours, "gpu_time": None if design.seconds is None else as_time(design.seconds),
         "price_basis": design.basis, "detectable_points": detectable, "advice": advice,
         "choice": settled.remark, "why": list(design.why),

@@ -93,8 +93,9 @@ def _tell_plan(document: dict[str, Any], *, json: bool) -> None:
     if json:
         emit_json("whichlora.plan/1", document)
     else:
-        answer_console.print(f"{document['made']} pictures would be made, and {document['controls']} "
-                             f"controls. {document['choice']} {document['advice']}", markup=False)
+        there = f"; {document['already_there']} of these are there already" if document["already_there"] else ""
+        answer_console.print(f"{document['made']} pictures would be made, and {document['controls']} controls{there}. "
+                             f"{document['choice']} {document['advice']}", markup=False)
 
 
 def _tell_outcome(folder: Path, store: Store, plan: Plan, *, json: bool) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from whichlora.cli._budget import Wish
+from whichlora.cli._budget import Wish, what_it_shows
 from whichlora.cli._writing import look_for_room
 from whichlora.cli.live import LivePage
 from whichlora.cli.output import progress_console
@@ -93,6 +93,9 @@ def generate(
         plan = make_plan(settled.project, base, admitted, [*refused, *turned_away], libraries)
         for row in plan.refused:
             progress_console.print(f"[yellow]refused[/] {_plain(row['name'])}: {_plain(row['reason'])}")
+        if {cell.id for cell in plan.cells} - store.finished():
+            detectable, advice = what_it_shows(plan, settled)
+            progress_console.print(f"{'[yellow]note[/] ' if detectable is None else ''}{_plain(advice)}")
         look_for_room(plan, store)
         store.add_document("plan", plan_to_json(plan))
         rotten = store.forget_rotten()

@@ -13,6 +13,7 @@ from typing import Any
 
 from whichlora.errors import UserError
 from whichlora.findings import build
+from whichlora.plan.price import counted
 from whichlora.stats.power import rough_points
 from whichlora.stats.screening import Round, cost, schedule
 
@@ -164,11 +165,14 @@ def choose_design(material: Material, budget_s: float, second: float, basis: str
 
 
 def _merit(material: Material, design: Design) -> tuple[float, float, int, int]:
-    """Smaller is better: what could be shown of a finalist, then more photographs, no screening, fewer pictures."""
+    """Smaller is better: what could be shown of a finalist, then more photographs, no screening, fewer pictures.
+
+    Where nothing could be shown, a cheaper plan is not better: all that the budget pays for is asked.
+    """
     each = len(design.edits) * len(design.seeds)
     points = rough_points(design.photos, each, candidates=max(1, len(material.candidates)))
     if points is None:
-        return 200.0 - design.photos, -design.photos, int(design.screened), design.cells
+        return 200.0 - design.photos, -design.photos, int(design.screened), -design.cells
     doubt = max(1.0, FAIR_SHARE / design.share) ** 0.5
     return round(points * doubt, 1), -design.photos, int(design.screened), design.cells
 
@@ -241,7 +245,7 @@ def _explained(material: Material, design: Design, budget_s: float, basis: str) 
     edits, seeds = len(design.edits), len(design.seeds)
     first = (
         f"Photographs first, since each is an independent witness: {design.photos} of {material.photos}; then {edits} "
-        f"of {len(material.edits)} instructions and {seeds} of {len(material.seeds)} seeds."
+        f"of {counted(len(material.edits), 'instruction')} and {seeds} of {counted(len(material.seeds), 'seed')}."
     )
     return replace(design, budget_s=budget_s, basis=basis, why=(first, schedule_sentence(material, design)))
 

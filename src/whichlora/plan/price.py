@@ -76,17 +76,29 @@ def power_sentence(photos: int, cells_per_photo: int, candidates: int) -> tuple[
         photos: Photographs that are edited.
         cells_per_photo: Pictures of one candidate per photograph.
         candidates: Candidates compared with base.
+
+    Returns:
+        Points (None where nothing can be shown), and one or two sentences.
     """
     from whichlora.stats.power import detectable_points
 
-    now = detectable_points(photos, cells_per_photo, candidates=max(1, candidates))
-    wider = photos * 4
-    then = detectable_points(wider, max(1, cells_per_photo // 4), candidates=max(1, candidates))
+    if candidates < 1:
+        return None, "No LoRA is compared with the base, so no gain over it can be shown: name candidates first."
+    now = detectable_points(photos, cells_per_photo, candidates=candidates)
     if now is None:
         reason = "needs 6 or more" if photos < 6 else "no gain is large enough for so few pictures"
-        start = f"With {photos} photographs no difference to base can be shown ({reason}); direction only."
+        start = f"With {counted(photos, 'photograph')} no difference to base can be shown ({reason}); direction only."
     else:
-        start = f"With {photos} photographs you can detect differences to base of {now:.0f} points or more."
-    if cells_per_photo >= 4 and then is not None:
-        start += f" {wider} photographs at about the same cost: {then:.0f} points."
+        start = f"With {counted(photos, 'photograph')} you can detect differences to base of {now:.0f} points or more."
+    wider = photos * 4
+    for each, price in ((cells_per_photo // 4, "about the same cost"), (cells_per_photo, "about four times the cost")):
+        then = detectable_points(wider, each, candidates=candidates) if each else None
+        if then is not None:
+            start += f" {wider} photographs at {price}: {then:.0f} points or more."
+            break
     return now, start + " (Four times out of five, over all edits, from a base at 50%.)"
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 photograph' or '5 photographs'."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
