@@ -14,7 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from whichlora.analysis import changes, evidence, facts, options, robust, rowwords, words
+from whichlora.analysis import (
+    changes,
+    evidence,
+    facts,
+    flipwords,
+    limits,
+    options,
+    roadmap,
+    robust,
+    rowwords,
+    words,
+)
 from whichlora.analysis.against import Project
 from whichlora.analysis.cells import Verdict, judge
 from whichlora.analysis.decide import Contender, decide
@@ -72,14 +83,14 @@ def analyse(
         outcome.row.decision if not outcome.distrust else "undecided",
         outcome.row.strategy if outcome.distrust or not outcome.row.firm else None,
         outcome.row.candidate, outcome.row.firm and not outcome.distrust,
-        words.verdict(outcome, ledger), words.rationale(outcome, ledger), words.flip_card(outcome, ledger),
-        words.next_step(outcome, ledger), options.options(outcome, ledger), options.roadmap(outcome, ledger),
+        words.verdict(outcome, ledger), words.rationale(outcome, ledger), flipwords.flip_card(outcome, ledger),
+        words.next_step(outcome, ledger), options.options(outcome, ledger), roadmap.roadmap(outcome, ledger),
         dict(outcome.row.routes), options.training_only(outcome),
     )
     asked = questions(plan, ledger, chosen)
     return Findings(
         plan.project, plan.base.id, plan.target, must, outcome.photos, ordered, plan.refused, recommendation,
-        _failures(verdicts), options.limits(outcome), asked,
+        _failures(verdicts), limits.limits(outcome), asked,
         _manifest(plan, chosen, outcome, draws, ledger, earlier),
         against=changes.against(earlier, Project(plan, by_cell, own_scores), ledger) if earlier else None,
     )
