@@ -18,6 +18,7 @@ from whichlora.analysis import (
     changes,
     evidence,
     facts,
+    faults,
     flipwords,
     limits,
     options,
@@ -117,6 +118,7 @@ def _matrix(
     p_values = evidence.compared(table, rows, (*table.families, *WHOLE), table.families)
     draws = robust.joint_draws(table, table.families, settings.draws, settings.seed)
     best, ranks = robust.best_probabilities(draws), robust.rank_ranges(draws)
+    seen = faults.counted(table.verdicts, scores)
     means = facts.metric_means(scores, {cell.id: cell.candidate for cell in plan.cells})
     true = _true_rates(plan, truth, generations)
     threshold = partial(settings.threshold, target=plan.target)
@@ -124,7 +126,7 @@ def _matrix(
         candidate.name: facts.candidate_facts(
             table, row, facts.capability_facts(table, row, threshold, p_values), generations,
             means.get(candidate.name, {}), facts.Chances(best.get(candidate.name), ranks.get(candidate.name)),
-            true.get(candidate.name),
+            true.get(candidate.name), seen.get(candidate.name, {}),
         )
         for row, candidate in enumerate(table.candidates)
     }
