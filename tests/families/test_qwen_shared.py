@@ -331,3 +331,18 @@ def test_an_actor_shares_only_where_its_machine_has_room_for_another(monkeypatch
     Company(2, "three", {"b": 3}).join("c")  # a node that came later
     assert company()[0] == 2
     os.close(offered())
+
+
+def test_another_transformer_file_of_the_same_base_is_another_model(file, base, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setenv(SHARED_VARIABLE, str(file))
+    monkeypatch.setenv("WHICHLORA_HOLD", "streamed")
+    opened(base, monkeypatch, 8)
+    state = load_file(str(base / "transformer" / "diffusion_pytorch_model.safetensors"))
+    other = tmp_path / "tuned.safetensors"
+    save_file({name: weight * 2 for name, weight in state.items()}, str(other))
+    parts = Parts(find_places(str(base), str(other)), "cpu", torch.float32)
+    store = open_machine(parts, from_environment({}, dict(os.environ))).store
+    name = "transformer_blocks.0.attn.to_v.weight"
+    assert torch.equal(store.base(name), state[name] * 2)

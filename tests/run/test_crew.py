@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -334,6 +335,25 @@ def test_a_worker_that_cannot_notice_anything_ends_with_its_killed_parent(faulty
     finally:
         if psutil.pid_exists(worker):
             os.kill(worker, signal.SIGKILL)
+
+
+def test_a_parent_that_is_gone_already_is_noticed(monkeypatch):
+    """Killed between the worker's start and its wish to end with it, the parent sends no signal any more."""
+    from whichlora.run import worker
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
+    for parents, ends in (((100, 1), True), ((100, 100), False)):
+        seen = iter(parents)
+        monkeypatch.setattr(worker.os, "getppid", lambda seen=seen: next(seen))
+        if ends and sys.platform == "linux":
+            with pytest.raises(SystemExit):
+                worker._die_with_parent()
+        else:
+            worker._die_with_parent()
 
 
 def test_gpus_are_the_users_own_list(monkeypatch):

@@ -7,10 +7,12 @@ import importlib
 import os
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from run import scenes
+from whichlora.errors import MachineError
 from whichlora.families.painter import PLUGIN
 from whichlora.run.crew import Crew
 from whichlora.run.local import LocalExecutor
@@ -44,6 +46,22 @@ def cluster(monkeypatch, tmp_path):
     ray.shutdown()
     head.shutdown()
     sys.modules.pop("faulty_painter", None)
+
+
+@pytest.mark.parametrize(("resources", "gpu", "most"), [({"GPU": 4.0, "CPU": 64.0}, 1, 4), ({"CPU": 6.0}, 0, 6)])
+def test_no_more_actors_than_the_cluster_can_hold(resources, gpu, most):
+    """More would wait for ever, and the run with them."""
+    executor = object.__new__(RayExecutor)
+    executor._gpus = gpu
+    executor._ray = SimpleNamespace(cluster_resources=lambda: resources, nodes=lambda: [{"Alive": True}] * 2)
+    assert executor._size(most) == most
+    assert executor._size(None) == (most if gpu else 2)
+    with pytest.raises(MachineError, match=f"{most + 1} workers were asked for, and the Ray cluster has {most} "):
+        executor._size(most + 1)
+    executor._gpus = 1
+    executor._ray.cluster_resources = lambda: {"CPU": 6.0}
+    with pytest.raises(MachineError, match="no GPU"):
+        executor._size(None)
 
 
 def test_one_project_on_one_worker_on_two_and_on_a_cluster_that_breaks(tmp_path, cluster):
