@@ -73,6 +73,20 @@ def test_a_quantised_profile_shares_too(file):
     assert made.get_parameter(name).data_ptr() != other.get_parameter(name).data_ptr()
 
 
+def test_random_weights_are_drawn_once_for_all_workers(file):
+    drawn = []
+
+    def fill(name, out):
+        drawn.append(name)
+        out.fill_(0.25)
+
+    for _ in range(2):
+        made = model(layers=2)
+        StreamedStore(made, "cpu", budget(made, 2), share=(file, "m"), fill=fill)
+        assert (made.get_parameter("transformer_blocks.1.attn.to_v.weight") == 0.25).all()
+    assert len(drawn) == len(set(drawn)) == len(list(made.transformer_blocks.parameters()))
+
+
 @pytest.mark.parametrize(("key", "layers"), [("another base", 4), ("m", 3)])
 def test_workers_that_hold_something_else_share_nothing(file, key, layers):
     made = model(layers=4)
