@@ -332,11 +332,19 @@ def test_pictures_made_together_are_those_made_alone(folder, loras, inputs):
     session = opened(folder, profiles.Settings(hold="streamed", budget_bytes=small_budget()))
     session.switch(candidate(use(loras[0])))
     prompt, _, images = inputs
-    alone = [session.denoise(prompt, None, images, sampler, seed).tokens for seed in (1, 2)]
+    source = tiny.picture(1)
+    jobs = [Job(prompt, None, images, 1), Job(session.encode_prompt(tiny.PROMPTS[1], [source], sampler), None,
+                                              [session.encode_image(source, sampler)], 2)]
+    alone = [session.denoise(job.prompt, None, job.images, sampler, job.seed).tokens for job in jobs]
     session._machine.store.copies = log = []
-    together = session.denoise_together([Job(prompt, None, images, seed) for seed in (1, 2)], sampler)
+    together = session.denoise_together(jobs, sampler)
     assert all(torch.equal(a, b.tokens) for a, b in zip(alone, together, strict=True))
     assert len(log) <= sampler.num_inference_steps * (LAYERS - 1), "one arrival of a block serves both"
+    other = session.encode_image(tiny.picture(3, 64, 128), sampler)
+    with pytest.raises(ValueError, match="same number of tokens"):
+        session.denoise_together([Job(prompt, None, images, 1),
+                                  Job(prompt, None, [replace(other, tokens=other.tokens[:, :8], height_px=32)], 1)],
+                                 sampler)
     assert session.pictures_together(sampler) == 2
     assert session.pictures_together(tiny.SAMPLER) == 1
 

@@ -73,6 +73,20 @@ def test_a_quantised_profile_shares_too(file):
     assert made.get_parameter(name).data_ptr() != other.get_parameter(name).data_ptr()
 
 
+def test_random_weights_are_drawn_once_for_all_workers(file):
+    drawn = []
+
+    def fill(name, out):
+        drawn.append(name)
+        out.fill_(0.25)
+
+    for _ in range(2):
+        made = model(layers=2)
+        StreamedStore(made, "cpu", budget(made, 2), share=(file, "m"), fill=fill)
+        assert (made.get_parameter("transformer_blocks.1.attn.to_v.weight") == 0.25).all()
+    assert len(drawn) == len(set(drawn)) == len(list(made.transformer_blocks.parameters()))
+
+
 @pytest.mark.parametrize(("key", "layers"), [("another base", 4), ("m", 3)])
 def test_workers_that_hold_something_else_share_nothing(file, key, layers):
     made = model(layers=4)
@@ -331,3 +345,18 @@ def test_an_actor_shares_only_where_its_machine_has_room_for_another(monkeypatch
     Company(2, "three", {"b": 3}).join("c")  # a node that came later
     assert company()[0] == 2
     os.close(offered())
+
+
+def test_another_transformer_file_of_the_same_base_is_another_model(file, base, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setenv(SHARED_VARIABLE, str(file))
+    monkeypatch.setenv("WHICHLORA_HOLD", "streamed")
+    opened(base, monkeypatch, 8)
+    state = load_file(str(base / "transformer" / "diffusion_pytorch_model.safetensors"))
+    other = tmp_path / "tuned.safetensors"
+    save_file({name: weight * 2 for name, weight in state.items()}, str(other))
+    parts = Parts(find_places(str(base), str(other)), "cpu", torch.float32)
+    store = open_machine(parts, from_environment({}, dict(os.environ))).store
+    name = "transformer_blocks.0.attn.to_v.weight"
+    assert torch.equal(store.base(name), state[name] * 2)
