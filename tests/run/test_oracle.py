@@ -157,8 +157,8 @@ def test_where_the_device_cannot_the_processor_compares(trouble, monkeypatch):
             return type("Metal", (), {"device": torch.device("mps")})(), None
 
     there = oracle_torch.sums(There(pristine, found), "m", [(1.0, Factored(up, down))], "bfloat16")()
-    assert there == oracle.compare(pristine.float().numpy(), found.float().numpy(), [(1.0, Factored(up, down))],
-                                   "bfloat16")
+    assert there == comparing.compare(pristine.float().numpy(), found.float().numpy(),
+                                      [(1.0, Factored(up, down))], "bfloat16")
     assert there.wrong == 1
     assert bool(emptied) == (trouble == "out of memory")
 
