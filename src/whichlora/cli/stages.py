@@ -5,6 +5,7 @@ Each stage reads earlier rows from the store and appends its own; running one ag
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
@@ -216,6 +217,13 @@ def publish(
         paths = write_report(material, folder or project.workspace.report)
         if markdown is not None:
             write_markdown(material, markdown, paths)
+    if paths.missing_pictures:
+        count = len(paths.missing_pictures)
+        progress_console.print(
+            f"[yellow]note[/] {count} {'picture' if count == 1 else 'pictures'} could not be shown, the first: "
+            f"{_plain(paths.missing_pictures[0])} Stored scores count all the same. To look closer: whichlora doctor "
+            f"{shlex.quote(str(project.workspace.folder))}"
+        )
     return paths.index
 
 
