@@ -124,7 +124,7 @@ class Bench:
             shapes = [[(1, side, side), (1, side, side)]]
             for name, tokens in (("with", TEXT_TOKENS), ("without", TEXT_TOKENS - 12))[: 2 if guidance else 1]:
                 text = draw(1, tokens, config.joint_attention_dim)
-                found.append(Call((cell, name), latents, references, text, shapes))
+                found.append(Call((cell, name), latents, references, text, shapes, cell))
         return found
 
     def levels(self) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from enginelab.common import GIB, LINEARS, RANK, Bench
 from whichlora.errors import RefusedError
 from whichlora.families._qwen.weights import cap_memory
-from whichlora.run import oracle, oracle_torch
+from whichlora.run import comparing, oracle, oracle_torch
 
 HOLDS = ("resident", "streamed", "fp8")
 CAP_GIB = 24
@@ -79,7 +79,7 @@ def _beside_numpy(session, use, lora, hold: str, values: int, best: float) -> It
         parts = [(use.weight, module)]
         there = oracle_torch.sums(session, module.name, parts, precision)()
         started = time.perf_counter()
-        here = oracle.compare(session.pristine(module.name), session.weights(module.name), parts, precision)
+        here = comparing.compare(session.pristine(module.name), session.weights(module.name), parts, precision)
         spent += time.perf_counter() - started
         counted += module.shape[0] * module.shape[1]
         close = all(abs(getattr(there, name) - getattr(here, name)) <= 1e-9 * getattr(here, name)

@@ -135,10 +135,12 @@ def _tallies(findings: Findings, given: ReportInput) -> set[int]:
     unmade = sum(cell.id not in given.generations for cell in plan.cells)
     controls = {row.name for row in plan.candidates if row.role == "control"}
     compared = {cell.id for cell in plan.cells if cell.candidate not in controls}
+    silent = sum(row.cells.get("unscored", 0) for row in findings.candidates if row.role != "control")
+    waiting = sum(cell not in given.generations for cell in compared)
     failed = {len(compared & set(cells)) for cells in findings.failures.values()}
     flags = Counter(words.licence_flag(row.licence)[0] for row in findings.candidates if row.name not in controls)
-    return {len(plan.cells), len(plan.sources), len(plan.cases), len(raters), unscored, unmade, *versions,
-            len(compared), *failed, *flags.values(), *(cell.seed for cell in plan.cells)}
+    return {len(plan.cells), len(plan.sources), len(plan.cases), len(raters), unscored, unmade, silent, waiting,
+            *versions, len(compared), *failed, *flags.values(), *(cell.seed for cell in plan.cells)}
 
 
 def texts_of_others(findings: Findings, plan: Plan) -> list[str]:

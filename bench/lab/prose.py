@@ -24,7 +24,7 @@ from whichlora.report.model import ReportInput
 from whichlora.types import Generation, Plan, Score
 
 PLANTED = (
-    "It stands at 83.71 %.", "This took 4,211 pictures.", "It gains +193 points.", "It needs 97.3 h.",
+    "It stands at 83.71%.", "This took 4,211 pictures.", "It gains +193 points.", "It needs 97.3 h.",
     "This proves it.", "It certainly keeps the face.", "The result is perfect.",
 )
 """Sentences that no report may hold; each must be caught wherever it stands."""

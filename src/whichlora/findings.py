@@ -16,6 +16,19 @@ State = Literal["PASS", "FAIL", "OPEN"]
 Decision = Literal["existing", "multi", "custom", "hybrid", "undecided"]
 
 
+FAULT_WORDS: Mapping[str, str] = {
+    "banding": "smooth areas in bands", "clipping": "blown or crushed colours", "colour": "wrong colours",
+    "grid": "grid lines", "people": "missing or doubled people", "texture": "skin without texture",
+    "tiling": "repeated content", "valid": "unusable picture",
+}
+"""Artefacts, named by the detectors that find them, in words."""
+
+
+def fault_words(kind: str) -> str:
+    """A failure or artefact in words; a detector of somebody else's keeps its own name."""
+    return FAULT_WORDS.get(kind, kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """An aggregated figure with its two intervals."""
@@ -87,7 +100,7 @@ class CandidateFacts:
     no_op_rate: float | None
     """Share of cells in which nothing changed."""
     artefacts: Mapping[str, int]
-    """Failure and artefact counts by name, over all its cells."""
+    """Failures and artefacts by name, over all its cells: 0 where one was looked for, no entry where it was not."""
     cells: Mapping[str, int]
     """'planned', 'done', 'failed', 'unscored'."""
     means: Mapping[str, float]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from whichlora.errors import ProjectError
 from whichlora.lease import Lease, owned
+from whichlora.quoting import quoted
 
 SUITE_NAME = "whichlora.yaml"
 
@@ -37,13 +38,14 @@ class Workspace:
         """
         if not folder.is_dir():
             raise ProjectError(
-                f"There is no folder '{folder}'.", fix=f"Create a project with: whichlora init {folder} --refs PHOTOS…"
+                f"There is no folder '{folder}'.",
+                fix=f"Create a project with: whichlora init {quoted(folder)} --refs PHOTOS…",
             )
         workspace = cls(folder)
         if not workspace.suite_path.is_file():
             raise ProjectError(
                 f"'{folder}' is not a whichlora project: it has no {SUITE_NAME}.",
-                fix=f"Create one with: whichlora init {folder} --refs PHOTOS…",
+                fix=f"Create one with: whichlora init {quoted(folder)} --refs PHOTOS…",
             )
         return workspace
 

@@ -262,3 +262,73 @@ def test_seconds_memory_and_means():
     assert row.seconds_per_image == pytest.approx(12.5)
     assert row.peak_memory_gib == pytest.approx(20)
     assert row.means["drift/zoom"] == pytest.approx(1.01)
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_every_option_has_a_pro_and_a_con_that_hang_on_what_was_measured(name):
+    """Bound sentences: those that carry a figure or a claim about a row. The hours of an option are assumptions."""
+    found = analyse(*rows(name), settings=QUICK)
+    bound = {entry["text"] for entry in found.manifest["analysis"]["sentences"] if entry["figures"] or entry["claims"]}
+    passed = {must for row in found.candidates for must, fact in row.capabilities.items() if fact.state == "PASS"}
+    for option in found.recommendation.options:
+        measured = [line for line in option.pros if line in bound or "not yet shown" in line]
+        assert measured, (option.title, option.pros)
+        assert option.cons
+        told = " ".join(option.cons)
+        if option.decision in ("existing", "multi"):
+            assert any(line in bound or "Not yet shown" in line for line in option.cons), option.cons
+            assert all(gap in told for gap in option.gaps)
+        if option.decision == "hybrid":
+            assert ("Nothing is missing" in told) == (not option.gaps)
+            assert passed or "Nothing tried can be kept" in told or not option.gaps
+
+
+@pytest.mark.parametrize("name", ["routed", "hybrid", "several"])
+def test_set_ups_side_by_side_never_read_like_a_stack(name):
+    """'a + b' is how a stack is written: whatever is routed names the part of each."""
+    found = analyse(*rows(name), settings=QUICK)
+    advice = found.recommendation
+    lines = [advice.sentence, *advice.rationale, *advice.flip, *advice.roadmap]
+    for option in advice.options:
+        lines += [option.candidate, option.learn_from, *option.pros, *option.cons]
+    assert not [line for line in lines if " + " in line]
+    stacked = [option for option in advice.options if option.title == "A stack of LoRAs"]
+    assert (len(stacked) == 1) == (name == "several")
+
+
+def test_the_flip_card_of_a_hybrid_names_routes_and_training():
+    from whichlora.analysis.decide import Row
+    from whichlora.analysis.flip import Flip
+    from whichlora.analysis.flipwords import flip_card, named
+    from whichlora.analysis.ledger import Ledger
+    from whichlora.analysis.outcome import Outcome
+
+    routes = {"camera": "angles", "lighting": "base"}
+    hybrid = Row("undecided", "hybrid", "angles + base", False, routes, ("background",))
+    now = Row("existing", None, "angles", True)
+    outcome = Outcome(rows()[0], 0.7, ("camera", "lighting", "background"), now, (), {}, [
+        Flip("target", "", "", 0.1, 0.8, hybrid), Flip("rate", "camera", "angles", -0.2, 0.6, hybrid),
+        Flip("rate", "lighting", "angles", -0.25, 0.6, hybrid),
+        Flip("rate", "background", "angles", -0.28, 0.6, Row("undecided", "existing", "angles", False)),
+    ], None, {}, {}, "", (), {}, {})
+    assert named(outcome, hybrid) == "a hybrid (angles for camera, base for lighting; training for background)"
+    card = flip_card(outcome, Ledger())
+    assert card[0] == ("With the target 10.0 points higher, the answer becomes undecided, leaning to "
+                       f"{named(outcome, hybrid)}.")
+    assert "camera of angles is 20.0 points lower than measured or lighting of angles 25.0 points lower" in card[1]
+    assert "28.0 points lower than measured, the answer becomes undecided, still leaning the same way" in card[2]
+    firm = Row("existing", None, "angles", True)
+    still_open = Outcome(outcome.plan, 0.7, outcome.must, hybrid, (), {}, [Flip("target", "", "", -0.1, 0.6, firm)],
+                         None, {}, {}, "", (), {}, {})
+    assert "becomes firm: an existing LoRA (angles)" in flip_card(still_open, Ledger())[0]
+
+
+def test_while_the_controls_say_that_the_measurement_is_wrong_nothing_is_claimed_of_a_row():
+    """'Undecided: cannot be trusted' beside 'is shown to pass' or 'would change if' contradicts itself."""
+    plan, generations, scores = project_of(world({
+        "base": (0.3,) * 4, "angles": (0.97,) * 4, "control:do-nothing": (0.9,) * 4}, photos=16), rng())
+    advice = analyse(plan, generations, scores, settings=QUICK).recommendation
+    assert (advice.decision, advice.firm) == ("undecided", False)
+    lines = [*advice.rationale, *advice.flip, *(line for o in advice.options for line in (*o.pros, *o.cons))]
+    assert not [line for line in lines if "shown to" in line or "leaning" in line or "shown at or" in line]
+    assert all("cannot be trusted" in option.cons[-1] for option in advice.options)

@@ -47,7 +47,7 @@ def test_every_edit_is_chained_and_not_all_combinations():
 
 
 @pytest.mark.parametrize(("value", "unit", "text"), [
-    (-0.003, "percent", "0 %"), (-0.003, "points", "+0 points"), (0.126, "percent", "13 %"), (-0.12, "points",
+    (-0.003, "percent", "0%"), (-0.003, "points", "+0 points"), (0.126, "percent", "13%"), (-0.12, "points",
                                                                                               "-12 points"),
     (0.65, "weight", "0.65"), (1.0, "weight", "1"),
 ])

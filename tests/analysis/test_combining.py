@@ -180,7 +180,7 @@ def test_sentences_are_bound_and_no_stronger_than_the_verdict():
                         {"analysis": told.bound(ledger)})
     assert [problem for line in lines for problem in lint(line, findings)] == []
     assert any("rejected" in line for line in lines)
-    assert lint(lines[0].replace(" %", "9 %"), findings)
+    assert lint(lines[0].replace("%", "9%"), findings)
 
 
 def test_one_unlucky_photograph_is_no_reason_for_other_weights():

@@ -93,7 +93,7 @@ def test_the_base_compared_with_nobody_is_no_reason_to_train():
     told = concluded(world({"base": (0.2, 0.2, 0.2, 0.72)}, photos=20)).recommendation
     assert (told.decision, told.firm) == ("undecided", False)
     assert "no LoRA was tried" in told.sentence
-    assert "below the target of 70 % at camera, lighting and background and is open at expression" in told.sentence
+    assert "below the target of 70% at camera, lighting and background and is open at expression" in told.sentence
     assert "Name LoRAs as candidates" in told.next_step
     good = concluded(world({"base": (0.97,) * 4}, photos=20, icc=0.0)).recommendation
     assert (good.decision, good.candidate, good.firm) == ("existing", "base", True)

@@ -91,7 +91,7 @@ def test_files_are_never_replaced_by_accident(capsys, files):
 
 
 @pytest.mark.parametrize(("error", "said"), [
-    (0.0, "0 %"), (3e-8, "0 %"), (3.14e-4, "0.031 %"), (0.046, "4.6 %"), (0.98, "98 %"), (2.51, "251 %"),
+    (0.0, "0%"), (3e-8, "0%"), (3.14e-4, "0.031%"), (0.046, "4.6%"), (0.98, "98%"), (2.51, "251%"),
 ])
 def test_a_difference_is_a_plain_number(error, said):
     assert _percent(error) == said

@@ -197,6 +197,35 @@ def test_one_program_serves_every_block_candidate_and_way_of_holding(folder, lor
     assert len(traced) == 2
 
 
+def test_a_compiled_picture_does_not_depend_on_the_sizes_made_before_it():
+    """Every size has programs of its own (all blocks but the last; the last), made alike in whatever order."""
+    from whichlora.families._qwen.engine import by_rule
+
+    def programs(*sides):
+        found = {}
+
+        def backend(graph, examples):
+            found.setdefault(side, []).append(
+                [str(tuple(each.shape)) for each in examples if isinstance(each, torch.Tensor)])
+            return graph.forward
+
+        torch._dynamo.reset()
+        engine = FastEngine(made, ResidentStore(made, "cpu", fuse=True), compiled=backend)
+        for side in sides:
+            shapes = [[(1, side, 4), (1, side, 4)]]
+            noisy, text = torch.ones(1, 4 * side, 64), torch.ones(1, 5, 64)
+            answers(engine, [Call("with", noisy, (noisy,), text, shapes)])
+        assert engine.notes == []
+        return found
+
+    made = model(layers=3)
+    one, other = programs(2, 3, 4, 5), programs(5, 4, 3, 2)
+    assert {side: len(each) for side, each in one.items()} == dict.fromkeys((2, 3, 4, 5), 2)
+    assert one == other
+    torch._dynamo.reset()
+    assert by_rule() == {"options": {"deterministic": True}} or not hasattr(torch._inductor.config, "deterministic")
+
+
 def test_a_failing_compiler_leaves_the_same_picture_and_a_sentence(folder, inputs):
     def backend(graph, _):
         raise RuntimeError("no compiler here")
@@ -303,22 +332,69 @@ def test_pictures_made_together_are_those_made_alone(folder, loras, inputs):
     session = opened(folder, profiles.Settings(hold="streamed", budget_bytes=small_budget()))
     session.switch(candidate(use(loras[0])))
     prompt, _, images = inputs
-    alone = [session.denoise(prompt, None, images, sampler, seed).tokens for seed in (1, 2)]
+    source = tiny.picture(1)
+    jobs = [Job(prompt, None, images, 1), Job(session.encode_prompt(tiny.PROMPTS[1], [source], sampler), None,
+                                              [session.encode_image(source, sampler)], 2)]
+    alone = [session.denoise(job.prompt, None, job.images, sampler, job.seed).tokens for job in jobs]
     session._machine.store.copies = log = []
-    together = session.denoise_together([Job(prompt, None, images, seed) for seed in (1, 2)], sampler)
+    together = session.denoise_together(jobs, sampler)
     assert all(torch.equal(a, b.tokens) for a, b in zip(alone, together, strict=True))
     assert len(log) <= sampler.num_inference_steps * (LAYERS - 1), "one arrival of a block serves both"
+    other = session.encode_image(tiny.picture(3, 64, 128), sampler)
+    with pytest.raises(ValueError, match="same number of tokens"):
+        session.denoise_together([Job(prompt, None, images, 1),
+                                  Job(prompt, None, [replace(other, tokens=other.tokens[:, :8], height_px=32)], 1)],
+                                 sampler)
     assert session.pictures_together(sampler) == 2
     assert session.pictures_together(tiny.SAMPLER) == 1
 
 
+def test_a_picture_does_not_depend_on_the_one_that_is_made_beside_it(folder, inputs, monkeypatch):
+    """A product of more rows may be summed in another order. Here every result says how many forwards shared it, so
+    that a picture which shares with another one cannot be the picture made alone; with guidance its own two share."""
+    from whichlora.families._qwen import fused
+    from whichlora.families._qwen.denoise import Job
+    from whichlora.families._qwen.fast import block_forward
+
+    shared = []
+
+    def block(streams, modulation, weights, attend):
+        shared.append(len(streams))
+        found = [block_forward(each.img, each.txt, modulation, (*each.tables, None), weights, each.extra, attend)
+                 for each in streams]
+        return [(img * (1 + 0.01 * len(streams)), txt, kept) for img, txt, kept in found]
+
+    monkeypatch.setattr(fused, "fused_block", block)
+    session = opened(folder, profiles.Settings(engine="fast"))
+    session.switch(candidate())
+    session._machine.engine._kernels = True
+    prompt, negative, images = inputs
+    for against, scale, forwards in ((None, 1.0, 1), (negative, 2.5, 2)):
+        sampler = replace(tiny.SAMPLER, true_cfg_scale=scale)
+        alone = [session.denoise(prompt, against, images, sampler, seed).tokens for seed in (1, 2)]
+        together = session.denoise_together([Job(prompt, against, images, seed) for seed in (1, 2)], sampler)
+        assert set(shared) == {forwards}
+        shared.clear()
+        assert all(torch.equal(a, b.tokens) for a, b in zip(alone, together, strict=True))
+
+
 def test_every_attention_of_a_session_runs_in_the_stated_order_of_kernels(folder, monkeypatch):
-    """Text encoder, VAE, denoising and probes: one call outside, and what it computes depends on what ran before."""
+    """Text encoder, VAE, denoising and probes, whatever was set in the process: one call outside, and what it computes
+    depends on what ran before."""
     from contextlib import contextmanager
 
-    from whichlora.families._qwen import attention_order, engine
+    from whichlora.families._qwen import engine, numerics
 
-    depth, inside, outside = [0], [], []
+    # As an image for containers, or another library, may leave them.
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    torch.set_float32_matmul_precision("high")
+    depth, inside, outside, found = [0], [], [], set()
+
+    def in_force():
+        return (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32,
+                torch.backends.cudnn.deterministic, torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction)
+
+    before = in_force()
 
     @contextmanager
     def order(_):
@@ -330,10 +406,11 @@ def test_every_attention_of_a_session_runs_in_the_stated_order_of_kernels(folder
 
     def attend(*arguments, **options):
         (inside if depth[0] else outside).append(None)
+        found.add(in_force())
         return stock(*arguments, **options)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
-    monkeypatch.setattr(attention_order, "attention_order", order)
+    monkeypatch.setattr(numerics, "attention_order", order)
     monkeypatch.setattr(engine, "attention_order", order)
     counts = []
     for settings in (profiles.Settings(), profiles.Settings(engine="fast")):
@@ -344,11 +421,53 @@ def test_every_attention_of_a_session_runs_in_the_stated_order_of_kernels(folder
             lambda s=session, p=source: s.round_trip(p, tiny.SAMPLER),
             lambda s=session: s.probe(candidate()), lambda s=session: s.noise_floor(),
         ):
-            before = len(inside)
+            so_far = len(inside)
             step()
-            counts.append(len(inside) - before)
+            counts.append(len(inside) - so_far)
+            assert in_force() == before
+    torch.set_float32_matmul_precision("highest")
     assert min(counts) > 0, counts  # each of them attends
     assert outside == []
+    assert found == {("highest", False, False, True, True)}
+
+
+def test_a_text_encoder_on_the_processor_gets_its_inputs_there(folder, monkeypatch):
+    """A card too small for it: what the encoder is given must lie where its weights are."""
+    session, source = opened(folder, profiles.Settings()), tiny.picture(0)
+    wanted = session.encode_prompt(tiny.PROMPTS[0], [source], tiny.SAMPLER).embeds
+    small = opened(folder, profiles.Settings())
+    small._parts.encoder_device, small._parts.device = "cpu", "meta"
+    monkeypatch.setattr(small, "_make_room", lambda: None)
+    assert torch.equal(small.encode_prompt(tiny.PROMPTS[0], [source], tiny.SAMPLER).embeds, wanted)
+
+
+def test_weights_leave_a_card_where_the_vae_has_no_room(folder, inputs, monkeypatch):
+    """Else torch takes another of cuDNN's kernels, and the picture depends on how much memory was free."""
+    from whichlora.families._qwen import opening
+
+    asked = []
+
+    class Card:
+        device = torch.device("cuda")
+
+        def park(self, need):
+            asked.append(need)
+
+    for free, profile, wanted in ((2 << 30, "exact", [3 << 30]), (4 << 30, "exact", []), (2 << 30, "nf4", [])):
+        monkeypatch.setattr(opening, "free_bytes", lambda _, free=free: free)
+        opening.make_room_for_vae(opening.Machine(Card(), None), profiles.Settings(profile=profile), 1 << 20)
+        assert asked == wanted
+        asked.clear()
+    monkeypatch.setattr(opening, "make_room_for_vae", lambda machine, settings, pixels: asked.append(pixels))
+    session, source = opened(folder, profiles.Settings(engine="fast")), tiny.picture(0)
+    session.encode_image(source, tiny.SAMPLER)
+    assert asked == []  # no weights are there
+    session.switch(candidate())
+    session.encode_image(source, tiny.SAMPLER)
+    session.decode(made_picture(session, inputs))
+    session.round_trip(source, tiny.SAMPLER)
+    assert asked == [64 * 64] * 3
+    assert session.ways() == {"forward": "eager", "text encoder": "cpu"}
 
 
 def test_running_out_of_memory_is_no_wrong_picture(folder, loras, inputs, monkeypatch):

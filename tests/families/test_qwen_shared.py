@@ -15,9 +15,13 @@ pytest.importorskip("diffusers")
 from families.test_qwen_engine import answers, budget, calls, model  # noqa: E402
 from whichlora.company import SHARED_NAME, SHARED_VARIABLE, WORKERS_VARIABLE, company  # noqa: E402
 from whichlora.errors import MachineError  # noqa: E402
+from whichlora.families._qwen import shared  # noqa: E402
 from whichlora.families._qwen.engine import FastEngine  # noqa: E402
-from whichlora.families._qwen.opening import check_host_room  # noqa: E402
-from whichlora.families._qwen.profiles import Settings  # noqa: E402
+from whichlora.families._qwen.files import shape_of  # noqa: E402
+from whichlora.families._qwen.loading import Parts  # noqa: E402
+from whichlora.families._qwen.opening import check_host_room, open_machine  # noqa: E402
+from whichlora.families._qwen.places import find_places  # noqa: E402
+from whichlora.families._qwen.profiles import Settings, from_environment, transformer_bytes  # noqa: E402
 from whichlora.families._qwen.quantised import QuantisedStore  # noqa: E402
 from whichlora.families._qwen.shared import SharedBlocks, bytes_there, offered  # noqa: E402
 from whichlora.families._qwen.streaming import StreamedStore  # noqa: E402
@@ -67,6 +71,20 @@ def test_a_quantised_profile_shares_too(file):
     name = "transformer_blocks.0.attn.to_v.weight"
     assert torch.equal(store.base(name), wide_model().get_parameter(name))
     assert made.get_parameter(name).data_ptr() != other.get_parameter(name).data_ptr()
+
+
+def test_random_weights_are_drawn_once_for_all_workers(file):
+    drawn = []
+
+    def fill(name, out):
+        drawn.append(name)
+        out.fill_(0.25)
+
+    for _ in range(2):
+        made = model(layers=2)
+        StreamedStore(made, "cpu", budget(made, 2), share=(file, "m"), fill=fill)
+        assert (made.get_parameter("transformer_blocks.1.attn.to_v.weight") == 0.25).all()
+    assert len(drawn) == len(set(drawn)) == len(list(made.transformer_blocks.parameters()))
 
 
 @pytest.mark.parametrize(("key", "layers"), [("another base", 4), ("m", 3)])
@@ -159,3 +177,186 @@ def test_host_memory_is_divided_unless_it_is_shared(monkeypatch):
     monkeypatch.setenv(WORKERS_VARIABLE, f"4:{4 * GIB}")
     with pytest.raises(MachineError, match=r"1\.5 GiB .* 1\.0 GiB"):
         check_host_room(Settings(), 3 * GIB // 2, shared=False)
+
+
+# ------------------------------------------------------------------------ page-locking
+
+
+class Runtime:
+    """Stands in for CUDA's runtime: answers as it is told, and keeps what it was asked."""
+
+    def __init__(self, answer):
+        self.answer, self.asked = answer, []
+
+    def cudaHostRegister(self, address, length, flags):  # noqa: N802 - CUDA's own name
+        self.asked.append((address, length, flags))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (0, ""), (2, "CUDA's error 2"), (801, "CUDA's error 801"), (RuntimeError("no driver\nat all"), "no driver at all"),
+])
+def test_where_pages_cannot_be_locked_a_sentence_says_so_and_the_bits_are_the_same(file, monkeypatch, answer, words):
+    wanted = answers(FastEngine(first := model(layers=4), StreamedStore(first, "cpu", budget(first, 3)),
+                                compiled=False), calls(2))
+    runtime = Runtime(answer)
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    monkeypatch.setattr(shared, "_LOCKED", [])
+    made = model(layers=4)
+    store = StreamedStore(made, "cpu", budget(made, 3), share=(file, "m"))
+    store._pin = True
+    store._lock_pages()
+    mapping = store._shared._map
+    # The whole file, from the start of a page: not a block too few, nothing beyond it.
+    (address, length, flags), = runtime.asked
+    assert (address % 4096, length, flags) == (0, os.fstat(file).st_size, 0)
+    begins, ends = min(flat.data_ptr() for host in store._host for flat in host), address + length
+    assert address <= begins
+    assert max(flat.data_ptr() + flat.nbytes for host in store._host for flat in host) <= ends
+    assert [words in note for note in store.notes] == ([True] if words else [])
+    assert all(note.count(".") == 1 and "\n" not in note for note in store.notes)
+    # What CUDA takes for locked must never be given back; what it refused may.
+    assert shared._LOCKED == ([] if words else [mapping])
+    found = answers(FastEngine(made, store, compiled=False), calls(2))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_maker_killed_before_it_said_what_the_file_holds_does_not_part_the_workers(file):
+    os.ftruncate(file, 10_000_000)
+    shared = SharedBlocks(file, "m", 3, (5000, 20), torch.float32)
+    with shared.turn(0) as empty:
+        assert empty
+        shared.flats(0)[0].fill_(3)
+    again = SharedBlocks(file, "m", 3, (5000, 20), torch.float32)
+    with again.turn(0) as empty:
+        assert not empty
+    assert (again.flats(0)[0] == 3).all()
+
+
+# ------------------------------------------------------------------------ room in host memory
+
+
+def opened(folder, monkeypatch, ram_gib, **settings):
+    """A streamed tiny base, with so much host memory to count on."""
+    monkeypatch.setenv("WHICHLORA_RAM_GIB", str(ram_gib))
+    parts = Parts(find_places(str(folder)), "cpu", torch.float32)
+    return open_machine(parts, from_environment({}, dict(os.environ) | settings))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    from families import tiny
+
+    return tiny.build(tmp_path_factory.mktemp("base"), layers=4)
+
+
+def test_a_worker_that_has_no_room_for_its_copy_is_refused(file, base, monkeypatch):
+    streamed = {"WHICHLORA_HOLD": "streamed"}
+    inside = transformer_bytes(shape_of(str(base)), 4)[0]
+    half, enough = inside / 2 / GIB, inside * 1.1 / GIB
+    with pytest.raises(MachineError, match="do not fit into"):
+        opened(base, monkeypatch, half, **streamed)
+    assert opened(base, monkeypatch, enough, **streamed).store.facts()["host_bytes"] > 0
+    # What another worker has laid out already needs no room.
+    monkeypatch.setenv(SHARED_VARIABLE, str(file))
+    monkeypatch.setenv(WORKERS_VARIABLE, f"2:{8 * GIB}")
+    with pytest.raises(MachineError, match=r"for 2 workers together"):
+        opened(base, monkeypatch, half, **streamed)
+    opened(base, monkeypatch, enough, **streamed)
+    assert bytes_there(file) > inside * 0.9
+    assert opened(base, monkeypatch, half, **streamed).store._shared is not None
+    # A file that holds another model cannot be shared: then its own copy must fit into its own part.
+    os.pwrite(file, b"another model", 0)
+    with pytest.raises(MachineError, match=r"for each of 2 workers, every one with its own copy"):
+        opened(base, monkeypatch, enough, **streamed)
+    store = opened(base, monkeypatch, 2 * enough, **streamed).store
+    assert "its own copy of the weights" in store.notes[0]
+
+
+@pytest.mark.parametrize(("share", "copied"), [(1.2, False), (1.5, True)])
+def test_a_rounded_profile_keeps_a_copy_only_where_there_is_room(tmp_path, monkeypatch, share, copied):
+    from families import tiny
+
+    monkeypatch.setattr(tiny, "WIDTH", 64)
+    base = tiny.build(tmp_path / "wide", layers=2)
+    inside = transformer_bytes(shape_of(str(base)), 4)[0]
+    monkeypatch.setenv("WHICHLORA_RAM_GIB", str(inside * share / GIB))
+    parts = Parts(find_places(str(base)), "cpu", torch.float32)
+    store = open_machine(parts, from_environment({"profile": "nf4"}, dict(os.environ))).store
+    assert (store.facts()["host_bytes"] > 0) is copied
+
+
+# ------------------------------------------------------------------------ actors, which are nobody's children
+
+
+MEET = """
+import os, sys
+from whichlora.run.one_host import meet
+file = meet(sys.argv[1])
+print(os.fstat(file).st_ino, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_without_a_common_parent_find_the_same_file_until_the_last_one_ends():
+    from whichlora.run.one_host import _found, meet
+
+    def come(token):
+        return subprocess.Popen([sys.executable, "-c", MEET, token], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True)
+
+    first, second, other = come("here"), come("here"), come("there")
+    inodes = [int(process.stdout.readline()) for process in (first, second, other)]
+    assert inodes[0] == inodes[1] != inodes[2]
+    for process in (first, other):  # whoever made it: the other one still has it
+        process.kill()
+        process.communicate()
+    mine = meet("here")
+    assert os.fstat(mine).st_ino == inodes[1]
+    assert offered({SHARED_VARIABLE: str(mine)}) == mine
+    os.write(mine, b"weights")
+    second.kill()
+    second.communicate()
+    late = come("here")
+    assert int(late.stdout.readline()) == inodes[1]
+    os.close(mine)
+    late.kill()
+    late.communicate()
+    assert _found(f"{SHARED_NAME}-here") is None
+    assert _found(f"{SHARED_NAME}-there") is None
+
+
+def test_an_actor_shares_only_where_its_machine_has_room_for_another(monkeypatch):
+    pytest.importorskip("ray")
+    from whichlora.run.ray_executor import Company
+
+    monkeypatch.setenv(SHARED_VARIABLE, "7")
+    monkeypatch.setenv(WORKERS_VARIABLE, "9:9")
+    Company(4, "one", {"a": 1, "b": 3}).join("a")
+    assert (company(), offered()) == ((1, 0), None)
+    Company(4, "two", {"a": 1, "b": 3}).join("b")
+    assert company()[0] == 3
+    assert company()[1] > GIB
+    made = offered()
+    assert made is not None
+    os.close(made)
+    Company(2, "three", {"b": 3}).join("c")  # a node that came later
+    assert company()[0] == 2
+    os.close(offered())
+
+
+def test_another_transformer_file_of_the_same_base_is_another_model(file, base, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setenv(SHARED_VARIABLE, str(file))
+    monkeypatch.setenv("WHICHLORA_HOLD", "streamed")
+    opened(base, monkeypatch, 8)
+    state = load_file(str(base / "transformer" / "diffusion_pytorch_model.safetensors"))
+    other = tmp_path / "tuned.safetensors"
+    save_file({name: weight * 2 for name, weight in state.items()}, str(other))
+    parts = Parts(find_places(str(base), str(other)), "cpu", torch.float32)
+    store = open_machine(parts, from_environment({}, dict(os.environ))).store
+    name = "transformer_blocks.0.attn.to_v.weight"
+    assert torch.equal(store.base(name), state[name] * 2)

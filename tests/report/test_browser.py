@@ -126,7 +126,7 @@ def test_no_payload_runs_anywhere(hostile_written, watch):
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
     assert page.evaluate("window.hit") is None
-    assert page.evaluate("document.querySelectorAll('script').length") == elements == 4
+    assert page.evaluate("document.querySelectorAll('script').length") == elements == 5
     for bad in (
         "iframe",
         "object",

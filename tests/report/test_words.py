@@ -1,11 +1,15 @@
 """How figures become words: nothing false, nothing missing that reads as zero."""
 
+import ast
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import whichlora
 from whichlora.findings import Estimate
 from whichlora.report import words
 
@@ -106,12 +110,33 @@ def test_shorten_keeps_its_length():
 def test_sentences_and_tables_round_alike():
     from whichlora.analysis.ledger import as_text
 
-    for cells in (8, 16, 40, 200):
-        for passed in range(1, cells):
-            shown = words.percent(passed / cells)
-            if shown[0].isdigit():
-                assert as_text(passed / cells, "percent").replace(" ", "") == shown
+    for cells in (8, 16, 40, 200, 1000):
+        for passed in range(cells + 1):
+            assert as_text(passed / cells, "percent") == words.percent(passed / cells)
+            assert as_text(passed / cells, "probability") == words.chance(passed / cells)
     assert as_text(-0.125, "points") == "-13 points"
+
+
+def test_a_lower_bound_is_never_rounded_up():
+    """'At or above 75%' of a bound at 74.8% promises more than was shown."""
+    from whichlora.analysis.ledger import as_text
+
+    assert [as_text(value, "floor") for value in (0.748, 0.7, 0.29, 0.996, 1.0)] == ["74%", "70%", "29%", "99%", "100%"]
+
+
+def test_percentages_are_written_one_way_in_every_string_of_the_product():
+    """'70%' everywhere: a table and a sentence side by side must not differ in a blank."""
+    apart = []
+    for path in Path(whichlora.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        spoken = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+        for node in ast.walk(tree):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join(part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "0"
+                           for part in parts if isinstance(part, (ast.Constant, ast.FormattedValue)))
+            if id(node) not in spoken and re.search(r"\d[\s\u00a0\u202f]%(?![}\w])", text):
+                apart.append(f"{path.name}:{node.lineno}: {text[:60]}")
+    assert apart == []
 
 
 def test_a_chance_over_draws_is_never_certain():

@@ -93,6 +93,9 @@ class Session(painter.PainterSession):
         time.sleep(forwards * self._faults().get("forward_s", 0))
         return super().denoise(prompt, negative, images, sampler, seed)
 
+    def remarks(self):
+        return self._faults().get("remarks", [])
+
     def pictures_together(self, sampler):
         return self._faults().get("together", 1)
 

@@ -14,7 +14,7 @@ from whichlora.errors import MachineError, RefusedError
 from whichlora.families._qwen import adapters
 from whichlora.families._qwen.changes import Change
 from whichlora.run.admit import admit, admit_all, noise_floor
-from whichlora.run.oracle import rounded
+from whichlora.run.comparing import rounded
 from whichlora.types import Candidate
 
 DTYPES = ["float32", "bfloat16", "float16"]

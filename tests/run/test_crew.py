@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -180,7 +181,7 @@ def test_a_device_that_computes_differently_from_before_makes_nothing(faulty):
         cell = cells_named(plan, "a")[0].id
         assert crew.make(plan, {cell}).made == 1
     before = scenes.pixels(folder / "out")
-    with pytest.raises(MachineError, match="test picture came out differently"):
+    with pytest.raises(MachineError, match=r"test picture came out differently.*denoising or decoding differs"):
         crew_run(folder / "out", plan, setup)
     assert scenes.pixels(folder / "out") == before
 
@@ -336,6 +337,25 @@ def test_a_worker_that_cannot_notice_anything_ends_with_its_killed_parent(faulty
             os.kill(worker, signal.SIGKILL)
 
 
+def test_a_parent_that_is_gone_already_is_noticed(monkeypatch):
+    """Killed between the worker's start and its wish to end with it, the parent sends no signal any more."""
+    from whichlora.run import worker
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(prctl=lambda *_: 0))
+    for parents, ends in (((100, 1), True), ((100, 100), False)):
+        seen = iter(parents)
+        monkeypatch.setattr(worker.os, "getppid", lambda seen=seen: next(seen))
+        if ends and sys.platform == "linux":
+            with pytest.raises(SystemExit):
+                worker._die_with_parent()
+        else:
+            worker._die_with_parent()
+
+
 def test_gpus_are_the_users_own_list(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-abc")
     assert visible_gpus() == ["2", "GPU-abc"]
@@ -347,7 +367,7 @@ def test_two_workers_never_share_a_gpu(tmp_path, monkeypatch):
     _, setup, _ = scenes.build(tmp_path, photos=1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     cuda = replace(setup, device="cuda")
-    assert LocalExecutor(cuda).size == 2
+    assert LocalExecutor(cuda).size == LocalExecutor(cuda, 2).size == 2
     assert LocalExecutor(cuda, 1).size == 1
     with pytest.raises(MachineError, match="3 workers were asked for, and 2 GPUs"):
         LocalExecutor(cuda, 3)
@@ -401,6 +421,10 @@ def test_a_worker_sees_its_own_gpu_alone(monkeypatch):
     from whichlora.run.local import _environment
 
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    # A run inside a worker of another run shares nothing with that one's family.
+    monkeypatch.setenv(SHARED_VARIABLE, "7")
+    monkeypatch.setenv(WORKERS_VARIABLE, "4:100")
+    assert not {SHARED_VARIABLE, WORKERS_VARIABLE} & set(_environment(""))
     assert _environment("3")["CUDA_VISIBLE_DEVICES"] == "3"
     assert _environment("3")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert str(Path(scenes.__file__).parent) not in _environment("")["PYTHONPATH"]

@@ -13,7 +13,7 @@ from families.tiny import candidate, open_session, use
 from whichlora.errors import RefusedError
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.streaming import StreamedStore
-from whichlora.run import oracle, oracle_torch
+from whichlora.run import comparing, oracle_torch
 from whichlora.run.oracle import check_weights
 
 DTYPES = ["float32", "bfloat16", "float16"]
@@ -65,7 +65,7 @@ class OnlyArrays:
 
 def both_ways(pristine, found, parts, precision):
     there = oracle_torch.sums(Shows(pristine, found), "m", parts, precision)()
-    here = oracle.compare(pristine.float().numpy(), found.float().numpy(), parts, precision)
+    here = comparing.compare(pristine.float().numpy(), found.float().numpy(), parts, precision)
     assert (there.undecided, there.wrong) == (here.undecided, here.wrong)
     for name in ("wanted", "lost", "beyond"):
         assert getattr(there, name) == pytest.approx(getattr(here, name), rel=1e-9, nan_ok=True), name
@@ -78,7 +78,7 @@ def both_ways(pristine, found, parts, precision):
 def test_both_count_the_same_and_see_one_wrong_bit(precision, blocks, monkeypatch):
     """Changes from far below a rounding step to far above it, cancelled weights, ties and their neighbours."""
     monkeypatch.setitem(oracle_torch._BLOCK, "cpu", blocks)
-    monkeypatch.setattr(oracle, "_BLOCK", blocks)
+    monkeypatch.setattr(comparing, "_BLOCK", blocks)
     dtype = getattr(torch, precision)
     rng = np.random.default_rng(4)
     for case, (size, whole) in enumerate([(1e-4, False), (0.05, False), (3.0, True), (1.0, False)]):
@@ -120,6 +120,49 @@ def test_what_is_not_finite_is_never_right(precision, bad):
     assert result.wrong == 1 or not result.error <= 1e-2
 
 
+class OfTheWeight(Factored):
+    """A change that depends on the weight, as DoRA's does."""
+
+    needs_weight = True
+
+    def delta(self, weight):
+        assert weight.dtype == np.float32
+        return (0.25 * weight * np.arange(1, weight.shape[1] + 1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_a_change_that_depends_on_the_weight_gets_the_bases_own(precision):
+    pristine = torch.randn(16, 8, generator=torch.Generator().manual_seed(1)).to(getattr(torch, precision))
+    part = OfTheWeight(None, None, whole=True)
+    change = 0.7 * torch.from_numpy(part.delta(pristine.float().numpy())).double()
+    found = (pristine.double() + change).float().to(pristine.dtype)
+    result = both_ways(pristine, found, [(0.7, part)], precision)
+    assert (result.wrong, result.error <= 1e-6) == (0, True)
+
+
+@pytest.mark.parametrize("trouble", ["out of memory", "no float64"])
+def test_where_the_device_cannot_the_processor_compares(trouble, monkeypatch):
+    """A full card, and Apple's GPU: the same sums, and a wrong bit is seen there too."""
+    pristine = torch.randn(16, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
+    up, down = np.ones((16, 1), np.float32), np.ones((1, 8), np.float32)
+    found = (pristine.float() + 1).bfloat16()
+    found.view(torch.int16)[3, 3] += 1
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(1))
+
+    class There(Shows):
+        def tensors(self, label):
+            if trouble == "out of memory":
+                raise torch.OutOfMemoryError("planted")
+            return type("Metal", (), {"device": torch.device("mps")})(), None
+
+    there = oracle_torch.sums(There(pristine, found), "m", [(1.0, Factored(up, down))], "bfloat16")()
+    assert there == oracle.compare(pristine.float().numpy(), found.float().numpy(), [(1.0, Factored(up, down))],
+                                   "bfloat16")
+    assert there.wrong == 1
+    assert bool(emptied) == (trouble == "out of memory")
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)])
 def test_roundings_agree_on_every_kind_of_number(precision, dtype):
     rng = np.random.default_rng(0)
@@ -127,7 +170,7 @@ def test_roundings_agree_on_every_kind_of_number(precision, dtype):
     ties = torch.randn(5000).to(dtype).double().numpy()
     values = np.concatenate([values, ties, np.nextafter(ties, 9), ties * (1 + 2.0**-9), ties * (1 + 2.0**-12), [0.0]])
     with np.errstate(over="ignore"):
-        wanted = oracle.rounded(values, precision)
+        wanted = comparing.rounded(values, precision)
     found = oracle_torch._rounded(torch.from_numpy(values), precision).double().numpy()
     np.testing.assert_array_equal(found, wanted)
 

@@ -7,12 +7,17 @@ import importlib
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from run import scenes
+from whichlora.errors import MachineError
 from whichlora.families.painter import PLUGIN
 from whichlora.run.crew import Crew
+from whichlora.run.executor import Setup
 from whichlora.run.local import LocalExecutor
 from whichlora.run.pictures import photograph_reader
 from whichlora.run.ray_executor import RayExecutor
@@ -44,6 +49,22 @@ def cluster(monkeypatch, tmp_path):
     ray.shutdown()
     head.shutdown()
     sys.modules.pop("faulty_painter", None)
+
+
+@pytest.mark.parametrize(("resources", "gpu", "most"), [({"GPU": 4.0, "CPU": 64.0}, 1, 4), ({"CPU": 6.0}, 0, 6)])
+def test_no_more_actors_than_the_cluster_can_hold(resources, gpu, most):
+    """More would wait for ever, and the run with them."""
+    executor = object.__new__(RayExecutor)
+    executor._gpus = gpu
+    executor._ray = SimpleNamespace(cluster_resources=lambda: resources, nodes=lambda: [{"Alive": True}] * 2)
+    assert executor._size(most) == most
+    assert executor._size(None) == (most if gpu else 2)
+    with pytest.raises(MachineError, match=f"{most + 1} workers were asked for, and the Ray cluster has {most} "):
+        executor._size(most + 1)
+    executor._gpus = 1
+    executor._ray.cluster_resources = lambda: {"CPU": 6.0}
+    with pytest.raises(MachineError, match="no GPU"):
+        executor._size(None)
 
 
 def test_one_project_on_one_worker_on_two_and_on_a_cluster_that_breaks(tmp_path, cluster):
@@ -83,3 +104,52 @@ def test_one_project_on_one_worker_on_two_and_on_a_cluster_that_breaks(tmp_path,
     assert summary.restarts >= 2, said
     assert told == Counter(dict.fromkeys(want, 1))
     assert scenes.pixels(out) == want
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
+def test_actors_of_one_machine_hold_one_copy_of_streamed_weights(tmp_path, monkeypatch):
+    """The tiny model, streamed: both actors have the same file open, it holds one copy, pictures are those of one."""
+    from families import tiny
+    from run.test_together import plan_of_tiny
+
+    monkeypatch.setenv("WHICHLORA_HOLD", "streamed")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_DISABLE_MEMORY_MONITOR", "1")
+    base = tiny.build(tmp_path / "base", layers=3)
+    (tmp_path / "refs").mkdir()
+    scenes.photograph(tmp_path / "refs" / "one.png", 0)
+    plan, session = plan_of_tiny(tmp_path, base, [scenes.source(tmp_path, tmp_path / "refs" / "one.png", "one")])
+    opened = session()
+    with Store(tmp_path / "alone", create=True) as store:
+        run_plan(plan, store, opened, photograph_reader(plan, tmp_path))
+    copy = opened.engine_facts()["host_bytes"]
+    setup = Setup(plan.base, "cpu", tmp_path, plan.libraries)
+    seen = []
+    with Store(tmp_path / "out", create=True) as store, Crew(RayExecutor(setup, 2), setup, store) as crew:
+
+        def look(event):
+            if event.kind == "cell":
+                seen.append(holders(crew.executor._token))
+
+        crew.make(plan, None, look)
+    assert scenes.pixels(tmp_path / "out") == scenes.pixels(tmp_path / "alone")
+    both = [found for found in seen if len(found) == 2]
+    assert both
+    for found in both:
+        assert len(set(found.values())) == 1
+    (_, held), = set(both[-1].values())
+    assert copy <= held < 1.2 * copy + 200_000
+    assert holders(crew.executor._token) == {}
+
+
+def holders(token):
+    """Process → (inode, bytes in memory) of the run's file."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            for link in (process / "fd").iterdir() if process.name.isdecimal() else ():
+                if token in str(link.readlink()):
+                    stat = link.stat()
+                    found[process.name] = stat.st_ino, stat.st_blocks * 512
+    return found

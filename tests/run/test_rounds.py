@@ -76,7 +76,7 @@ def test_a_killed_run_goes_on_to_the_same_decisions(dies_after):
 def test_nobody_is_dropped_on_pictures_that_could_not_be_scored():
     plan, good = project()
     bench = Bench(dict.fromkeys(good))
-    with pytest.raises(RefusedError, match="0 % of the pictures"):
+    with pytest.raises(RefusedError, match="0% of the pictures"):
         run_rounds(plan, schedule(6, 24, 0.6), bench.make, bench.verdicts)
 
 

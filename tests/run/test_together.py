@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import sys
@@ -10,11 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from families import tiny
 from run import scenes
 from run.test_crew import begin, cells_named, crew_run, fault_of, in_process, wait_until_gone
 from whichlora import registry
+from whichlora.errors import MachineError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
 from whichlora.run.cellwork import CellWork, IdleClock
@@ -64,10 +67,12 @@ def test_two_at_a_time_make_the_same_pictures_in_half_the_passes(faulty, workers
     folder, plan, setup = faulty
     want = in_process(folder / "alone", plan, setup)
     assert passes(folder) == []
-    scenes.break_at(folder, together=2)
+    remark = "Host memory could not be page-locked: copies are slower, pictures are the same."
+    scenes.break_at(folder, together=2, remarks=[remark])
     events = []
     if workers:
-        summary, _, events = crew_run(folder / "out", plan, setup, workers)
+        summary, said, events = crew_run(folder / "out", plan, setup, workers)
+        assert [text.partition(": ")[2] for text in said] == [remark], "said once, whoever says it"
         assert summary.restarts == 0
         assert (summary.made, summary.failed) == (len(want), 0)
         made = [event for event in events if event.kind == "cell"]
@@ -76,6 +81,11 @@ def test_two_at_a_time_make_the_same_pictures_in_half_the_passes(faulty, workers
     else:
         here(folder / "out", plan, setup)
     assert scenes.pixels(folder / "out") == want
+    # A database that is lost is told by its pictures: each must bear its own cell's id.
+    with Store(folder / "out") as store:
+        for cell, row in store.generations().items():
+            with Image.open(store.images.path(row.image)) as picture:
+                assert json.loads(picture.text["whichlora"])["cell"] == cell
     made = passes(folder)
     assert set(made) == {2}
     count = len(generated(plan))
@@ -104,19 +114,67 @@ def test_the_session_has_the_last_word_on_what_fits_together(faulty):
         assert not work.fit_together([one, same, same])
 
 
+def test_no_picture_is_made_with_other_weights_than_its_own(faulty):
+    """Nothing active, another candidate active, somebody else switched, two candidates in one pass."""
+    _, plan, setup = faulty
+    work = CellWork(registry.load("families", "faulty").load(setup.base, "cpu"))
+    work.begin(plan, photograph_reader(plan, setup.folder))
+    list(work.encode(plan.cells))
+    base, a = cells_named(plan, "base")[0], cells_named(plan, "a")[:2]
+
+    def refused(*cells):
+        with pytest.raises(MachineError, match="other weights active"):
+            work.make_together(cells)
+
+    refused(*a)
+    work.activate("base")
+    refused(*a)
+    assert len(work.make_together([base])) == 1
+    work.activate("a")
+    refused(a[0], base)
+    refused(base)
+    assert len(work.make_together(a)) == 2
+    work.forget_active()
+    refused(*a)
+
+
+def test_each_picture_of_a_pass_tells_of_itself(faulty, monkeypatch):
+    """Seed, settings and the cell's id go with the picture that they belong to; the time before the pass is shared."""
+    _, plan, setup = faulty
+    work = CellWork(registry.load("families", "faulty").load(setup.base, "cpu"))
+    work.begin(plan, photograph_reader(plan, setup.folder))
+    list(work.encode(plan.cells))
+    first = cells_named(plan, "a")[0]
+    another = next(cell for cell in cells_named(plan, "a") if cell.case != first.case)
+    cells = [first, replace(another, id="another", seed=first.seed + 1)]
+    work.activate("a")
+    alone = {cell.id: work.make(cell) for cell in cells}
+    monkeypatch.setattr(work._idle, "take", lambda: 3.0)
+    order, session = [], work.session
+    stock, reset = session.denoise_together, session.reset_peak_memory
+    monkeypatch.setattr(session, "reset_peak_memory", lambda: (order.append("reset"), reset())[1])
+    monkeypatch.setattr(session, "denoise_together", lambda *them: (order.append("made"), stock(*them))[1])
+    for cell, made in zip(cells, work.make_together(cells), strict=True):
+        assert (made.facts, made.parameters) == (alone[cell.id].facts, alone[cell.id].parameters)
+        assert made.facts["seed"] == cell.seed
+        assert f"Seed: {cell.seed}," in made.parameters
+        assert made.seconds["gap"] == 1.5
+    assert order == ["reset", "made"], "each pass has a peak of its own"
+
+
 def test_a_cell_that_cannot_be_made_fails_alone(faulty):
     """Refused, out of memory, crashed: its neighbour's picture is made, and only it is to blame."""
     folder, plan, setup = faulty
     want = in_process(folder / "alone", plan, setup)
-    base, a = cells_named(plan, "base"), cells_named(plan, "a")
-    bad = {base[2].id: "not finite", a[2].id: "CUDA out of memory"}
+    base, first = cells_named(plan, "base"), cells_named(plan, "a")[1]  # the first of its pass
+    bad = {base[2].id: "not finite", first.id: "CUDA out of memory"}
     scenes.break_at(folder, together=2, denoise=[
-        {"match": fault_of(plan, base[2]), "how": "refuse"}, {"match": fault_of(plan, a[2]), "how": "oom"}])
+        {"match": fault_of(plan, base[2]), "how": "refuse"}, {"match": fault_of(plan, first), "how": "oom"}])
     summary, said, _ = crew_run(folder / "out", plan, setup, patience=QUICK)
     rows = scenes.rows_of(folder / "out")
     assert {cell for cell, row in rows.items() if row.status == "failed"} == set(bad)
     assert "not finite" in rows[base[2].id].error
-    assert "twice" in rows[a[2].id].error
+    assert "twice" in rows[first.id].error
     assert {cell: row.facts["pixels"] for cell, row in rows.items() if row.status == "done"} == {
         cell: hashed for cell, hashed in want.items() if cell not in bad}
     # The pass of two, then it alone, twice: its neighbour never lost a try of its own.

@@ -3,12 +3,14 @@
 import io
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from whichlora.errors import MachineError
 from whichlora.run.canary import choose_canary, compare
+from whichlora.run.cellwork import CellWork
 from whichlora.run.digests import digest
 from whichlora.run.wire import read_message, write_message
 from whichlora.types import AdapterUse, BaseModel, Candidate, Cell, EditCase, Plan, SamplerProfile, SourceImage
@@ -95,6 +97,18 @@ def test_the_stage_that_came_out_differently_is_named():
             compare(document, "k", HERE, "bb", now)
 
 
+def test_what_is_computed_in_another_way_is_named():
+    known = {"instruction": "i", "photograph": "p", "forward": "kernels", "text encoder": "cuda"}
+    document, _ = compare(None, "k", HERE, "aa", known)
+    with pytest.raises(MachineError, match=r"denoising or decoding differs\. .*\(forward: kernels then, compiled now\)"):
+        compare(document, "k", HERE, "bb", {**known, "forward": "compiled"})
+    with pytest.raises(MachineError) as caught:
+        compare(document, "k", HERE, "bb", {**known, "instruction": "j"})
+    assert "another way" not in str(caught.value)
+    # Another way that makes the same picture is no difference.
+    assert compare(document, "k", HERE, "aa", {**known, "forward": "compiled"})[1] == ""
+
+
 def test_a_digest_sees_every_bit_shape_and_order():
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     photo = SourceImage("p", "refs/p.png", "1" * 64, 8, 8)
@@ -106,3 +120,42 @@ def test_a_digest_sees_every_bit_shape_and_order():
     half = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
     assert digest(half) == digest(half.clone()) != digest(half.half())
     assert digest(half) != digest(-half)
+    # Where bits alone would not tell: formats and shapes of zeros, and where one list ends.
+    zeros = [torch.zeros(shape, dtype=dtype) for shape in ((2, 3), (3, 2), (6,))
+             for dtype in (torch.bfloat16, torch.float16, torch.float32)]
+    assert len({digest(each) for each in zeros}) == len(zeros)
+    assert len({digest([1], [2]), digest([1, 2]), digest([[1], 2]), digest([], [1, 2])}) == 4
+
+
+def test_the_canary_tells_its_stages_apart():
+    """What differs in the instruction, the negative prompt or the photograph is named as that and as nothing else."""
+
+    class Session:
+        def switch(self, candidate):
+            pass
+
+        def denoise(self, prompt, negative, images, sampler, seed):
+            return images[0]
+
+        def decode(self, latents):
+            return np.asarray(latents, dtype=np.uint8)
+
+        def ways(self):
+            return {"forward": "kernels"}
+
+    canary, case = choose_canary(plan()), plan().cases[0]
+    photo = np.ones((2, 2, 3))
+
+    def made(prompt="p", negative="n", image=photo):
+        work = CellWork(Session())
+        work._cases = {case.id: case, "other": replace(case, id="other")}
+        work._encoded = SimpleNamespace(
+            inputs=lambda _, which: (prompt, negative, [image]) if which == case else ("x", "x", ["x"]))
+        return work.canary_pixels(canary)[1]
+
+    first = made()
+    assert first["forward"] == "kernels"
+    for other, stage in ((made(prompt="q"), "instruction"), (made(negative="m"), "instruction"),
+                         (made(image=photo + 1), "photograph")):
+        assert [name for name in first if first[name] != other[name]] == [stage]
+    assert made() == first

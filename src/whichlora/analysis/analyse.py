@@ -14,7 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from whichlora.analysis import changes, evidence, facts, options, robust, rowwords, words
+from whichlora.analysis import (
+    changes,
+    evidence,
+    facts,
+    faults,
+    flipwords,
+    limits,
+    options,
+    roadmap,
+    robust,
+    rowwords,
+    words,
+)
 from whichlora.analysis.against import Project
 from whichlora.analysis.cells import Verdict, judge
 from whichlora.analysis.decide import Contender, decide
@@ -72,14 +84,14 @@ def analyse(
         outcome.row.decision if not outcome.distrust else "undecided",
         outcome.row.strategy if outcome.distrust or not outcome.row.firm else None,
         outcome.row.candidate, outcome.row.firm and not outcome.distrust,
-        words.verdict(outcome, ledger), words.rationale(outcome, ledger), words.flip_card(outcome, ledger),
-        words.next_step(outcome, ledger), options.options(outcome, ledger), options.roadmap(outcome, ledger),
+        words.verdict(outcome, ledger), words.rationale(outcome, ledger), flipwords.flip_card(outcome, ledger),
+        words.next_step(outcome, ledger), options.options(outcome, ledger), roadmap.roadmap(outcome, ledger),
         dict(outcome.row.routes), options.training_only(outcome),
     )
     asked = questions(plan, ledger, chosen)
     return Findings(
         plan.project, plan.base.id, plan.target, must, outcome.photos, ordered, plan.refused, recommendation,
-        _failures(verdicts), options.limits(outcome), asked,
+        _failures(verdicts), limits.limits(outcome), asked,
         _manifest(plan, chosen, outcome, draws, ledger, earlier),
         against=changes.against(earlier, Project(plan, by_cell, own_scores), ledger) if earlier else None,
     )
@@ -106,6 +118,7 @@ def _matrix(
     p_values = evidence.compared(table, rows, (*table.families, *WHOLE), table.families)
     draws = robust.joint_draws(table, table.families, settings.draws, settings.seed)
     best, ranks = robust.best_probabilities(draws), robust.rank_ranges(draws)
+    seen = faults.counted(table.verdicts, scores)
     means = facts.metric_means(scores, {cell.id: cell.candidate for cell in plan.cells})
     true = _true_rates(plan, truth, generations)
     threshold = partial(settings.threshold, target=plan.target)
@@ -113,7 +126,7 @@ def _matrix(
         candidate.name: facts.candidate_facts(
             table, row, facts.capability_facts(table, row, threshold, p_values), generations,
             means.get(candidate.name, {}), facts.Chances(best.get(candidate.name), ranks.get(candidate.name)),
-            true.get(candidate.name),
+            true.get(candidate.name), seen.get(candidate.name, {}),
         )
         for row, candidate in enumerate(table.candidates)
     }

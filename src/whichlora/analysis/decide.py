@@ -218,7 +218,7 @@ def _choose(
     strategy: Decision, contenders: Sequence[Contender], passes: Sequence[Sequence[bool]], must: Sequence[str],
 ) -> tuple[str, dict[str, str], tuple[str, ...]]:
     """Who is used for what under a strategy."""
-    ranked = sorted(range(len(contenders)), key=lambda i: _order(contenders[i]))
+    ranked = sorted(range(len(contenders)), key=lambda i: order(contenders[i]))
     missing = tuple(must[j] for j in range(len(must)) if not any(row[j] for row in passes))
     if strategy == "custom":
         return "", {}, missing
@@ -243,6 +243,6 @@ def _choose(
     return " + ".join(dict.fromkeys(routes.values())), routes, missing
 
 
-def _order(contender: Contender) -> tuple[float, int, str]:
+def order(contender: Contender) -> tuple[float, int, str]:
     """Best first; equals in the order base, single, stack, then by name."""
     return (-round(contender.score(), 9), ("base", "single", "stack").index(contender.kind), contender.name)

@@ -5,7 +5,7 @@ Does: assemble estimates, counts and sentences of strengths and weaknesses. Does
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -105,7 +105,7 @@ def _more_photos(interval: RateInterval | None, target: float) -> int | None:
 
 def candidate_facts(
     table: Table, row: int, capabilities: Mapping[str, CapabilityFact], generations: Mapping[str, Generation],
-    means: Mapping[str, float], chances: Chances, truth: float | None,
+    means: Mapping[str, float], chances: Chances, truth: float | None, faults: Mapping[str, int],
 ) -> CandidateFacts:
     """One row of the comparison matrix, still without sentences."""
     candidate = table.candidates[row]
@@ -125,7 +125,7 @@ def candidate_facts(
         capabilities,
         share(told, lambda v: v.gates["edit"]), share(told, lambda v: v.gates["identity"]),
         share(edited, lambda v: v.gates["identity"]), share(done, lambda v: v.no_op),
-        dict(Counter(fault for v in verdicts for fault in v.faults)),
+        dict(faults),
         {
             "planned": table.planned.get(candidate.name, 0), "done": len(done),
             "failed": len(verdicts) - len(done), "unscored": sum(v.passed is None for v in verdicts),

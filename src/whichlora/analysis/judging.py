@@ -177,6 +177,6 @@ def _agreements(found: Mapping[str, Any], ledger: Ledger) -> list[str]:
             same, pairs = (ledger.put(f"{key}.{name}", row[name], "count") for name in ("same", "pairs"))
             text = f"On {WORDS[row['question']]}, where {words}, the judge agreed in {same} of {pairs} pairs"
             if row["pairs"] >= FEW and row["low"] is not None:
-                text += f" ({ledger.interval(key, row['low'], row['high'])} %)"
+                text += f" ({ledger.interval(key, row['low'], row['high'])}%)"
             lines.append(ledger.say(text + "."))
     return lines

@@ -16,19 +16,25 @@ def as_text(value: float, unit: str) -> str:
 
     Args:
         value: Rates and differences on the 0–1 scale; other units as they are.
-        unit: 'percent', 'points' (signed), 'size' (of a change in points), 'probability', 'count', 'factor', 'hours',
-            'seconds', 'gib', 'card' (memory of a card) or 'weight' (of an adapter).
+        unit: 'percent', 'floor' (a lower bound in percent), 'points' (signed), 'size' (of a change in points),
+            'probability', 'count', 'factor', 'hours', 'seconds', 'gib', 'card' (memory of a card) or 'weight' (of an
+            adapter).
     """
-    # Halves go up, as in the tables of the report: 42.5 % may not be 42 in a sentence and 43 in the matrix.
+    # Halves go up, and only true ends are 0 and 100, as in the tables of the report: 42.5% may not be 42 in a sentence
+    # and 43 in the matrix.
     if unit == "percent":
-        return f"{math.floor(100 * value + 0.5)} %"  # a whole number has no '-0'
+        whole = math.floor(100 * value + 0.5)  # a whole number has no '-0'
+        return "under 1%" if whole == 0 and value > 0 else "over 99%" if whole == 100 and value < 1 else f"{whole}%"
+    if unit == "floor":  # rounded up it would promise more than is shown
+        return f"{math.floor(100 * value + 1e-9)}%"
     if unit == "points":
         whole = math.floor(100 * abs(value) + 0.5)
         return f"{whole if value >= 0 else -whole:+d} points"
     if unit == "size":
         return f"{100 * abs(value):.1f} points"
     if unit == "probability":
-        return "over 0.99" if value > 0.995 else "under 0.01" if value < 0.005 else f"{value:.2f}"
+        whole = math.floor(100 * value + 0.5)  # counted over draws, so never certain
+        return "over 99%" if whole >= 100 else "under 1%" if whole <= 0 else f"{whole}%"
     if unit == "factor":
         return f"{value:g}"
     if unit == "count":
@@ -73,8 +79,9 @@ class Ledger:
 
     def interval(self, name: str, low: float, high: float) -> str:
         """Two percentages as '[70, 91]'."""
-        first, second = self.put(f"{name}.low", low, "percent"), self.put(f"{name}.high", high, "percent")
-        return f"[{first.removesuffix(' %')}, {second.removesuffix(' %')}]"
+        self.put(f"{name}.low", low, "percent")
+        self.put(f"{name}.high", high, "percent")
+        return f"[{math.floor(100 * low + 0.5)}, {math.floor(100 * high + 0.5)}]"
 
     def claim(self, kind: str, name: str, capabilities: Iterable[str]) -> None:
         """Note what the sentence being written claims, so that `lint` can check it against the facts.

@@ -5,6 +5,7 @@ Does: list what is wrong with a text. Does not: repair it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -123,8 +124,8 @@ class _Numbers:
             return []
         allowed: set[str] = set()
         allowed.update(*(self.tokens(figure) for figure in figures.values()))
-        # Inside a bracketed interval the unit is understood.
-        bare = {token.removesuffix("%") for token in allowed if token.endswith("%")}
+        # Inside a bracketed interval the unit is understood, and an end is never "over 99".
+        bare = {str(math.floor(100 * f["value"] + 0.5)) for f in figures.values() if f["unit"] == "percent"}
         problems = []
         for match in found:
             token = _plain(match.group())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.phrases import listed, rate_told
-from whichlora.findings import CandidateFacts
+from whichlora.findings import CandidateFacts, fault_words
 
 
 def strengths(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str]) -> tuple[str, ...]:
@@ -46,9 +46,10 @@ def weaknesses(facts: CandidateFacts, ledger: Ledger, capabilities: Sequence[str
         pictures = ledger.put(f"{facts.name}/screened_out", facts.screened_out, "count")
         lines.append(ledger.say(f"Screened out after {pictures} pictures: others were ahead by then."))
     common = sorted(facts.artefacts.items(), key=lambda item: (-item[1], item[0]))[:3]
+    made = facts.cells.get("done", 0) + facts.cells.get("failed", 0)
     lines += [
-        ledger.say(f"{fault}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} "
-                   f"{'picture' if count == 1 else 'pictures'}.")
-        for fault, count in common
+        ledger.say(f"{fault_words(fault)}: {ledger.put(f'{facts.name}/fault/{fault}', count, 'count')} of "
+                   f"{ledger.put(f'{facts.name}/attempted', made, 'count')} pictures.")
+        for fault, count in common if count
     ]
     return tuple(lines)

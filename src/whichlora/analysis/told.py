@@ -12,7 +12,7 @@ from whichlora.analysis.chaining import ChainResult
 from whichlora.analysis.combining import Interference, Proposal, StackResult
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.masking import Coverage, MaskResult
-from whichlora.analysis.phrases import listed
+from whichlora.analysis.phrases import listed, routes_told
 from whichlora.analysis.routing import Routing
 from whichlora.analysis.sweeping import SweepResult
 from whichlora.stats.paired import Difference
@@ -240,12 +240,9 @@ def masks(
 
 def routing(found: Routing, ledger: Ledger) -> tuple[str, ...]:
     """Sentences of the routed option."""
-    by_row: dict[str, list[str]] = {}
-    for capability, name in found.routes.items():
-        by_row.setdefault(name, []).append(capability)
-    plan = "; ".join(f"{name} for {listed(capabilities)}" for name, capabilities in by_row.items())
+    plan = routes_told(found.routes)
     lines = []
-    if len(by_row) == 1:
+    if len(set(found.routes.values())) == 1:
         lines.append(ledger.say(f"One set-up is ahead at every kind of edit, so there is nothing to route: {plan}."))
     else:
         lines.append(ledger.say(

@@ -1,4 +1,4 @@
-"""The verdict, its reasons and what would change it, in template sentences.
+"""The verdict, its reasons and the next step, in template sentences.
 
 Does: word what was found; every number passes through the ledger. Does not: compute anything that decides.
 Bounds named here are for new photographs of the character unless a sentence says "these photographs".
@@ -9,24 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from whichlora.analysis import untried
-from whichlora.analysis.decide import Row
-from whichlora.analysis.flip import Flip
+from whichlora.analysis.flipwords import STRATEGY, named
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
-from whichlora.analysis.phrases import listed, rate_told
+from whichlora.analysis.phrases import listed, rate_told, routes_told
 from whichlora.analysis.robust import WANTED
 from whichlora.findings import CandidateFacts
 
-STRATEGY = {
-    "existing": "an existing LoRA", "multi": "several LoRAs", "custom": "custom training",
-    "hybrid": "a hybrid of existing LoRAs and training", "undecided": "no strategy yet",
-}
-FLIPS_SHOWN = 4
-"""Rate changes printed on the flip card."""
-
 
 def aim(found: Outcome, names: Iterable[str], ledger: Ledger) -> str:
-    """'70 %', or 'the target set for each (70 %; identity 90 %)' where thresholds differ."""
+    """'70%', or 'the target set for each (70%; identity 90%)' where thresholds differ."""
     own = [name for name in names if found.thresholds.get(name, found.target) != found.target]
     common = ledger.put("target", found.target, "percent")
     if not own:
@@ -73,8 +65,8 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
         )
     if row.strategy == "multi":
         return ledger.say(
-            f"Use several set-ups, one per kind of edit: {_routes(found)}; on new photographs of this character each "
-            f"is shown to do its part at {ledger_target} or better, and no single set-up does them all."
+            f"Use several set-ups, one per kind of edit: {routes_told(row.routes)}; on new photographs of this "
+            f"character each is shown to do its part at {ledger_target} or better, and no single set-up does them all."
         )
     opening = "Train your own LoRA"
     hopeless = _hopeless(found, row.missing)
@@ -87,19 +79,10 @@ def verdict(found: Outcome, ledger: Ledger) -> str:
     shown += [f"none is shown to reach it at {listed(rest)}"] if rest else []
     why = f"on new photographs of this character {', and '.join(shown)}"
     if row.strategy == "hybrid":
-        return ledger.say(f"Hybrid: use {_routes(found)}, and train for {listed(row.missing)}: {why}.")
+        used = routes_told(row.routes)
+        joint = ";" if ";" in used else ", and"
+        return ledger.say(f"Hybrid: use {used}{joint} train for {listed(row.missing)}: {why}.")
     return ledger.say(f"{opening}: {why}.")
-
-
-def _named(found: Outcome, row: Row) -> str:
-    """A strategy and what it uses: 'several LoRAs (a + b)' for a stack, 'the base model alone (base)'."""
-    used = found.contender(row.candidate)
-    each = list(dict.fromkeys(row.routes.values()))
-    if row.strategy == "multi" and len(each) > 1:  # 'a + b' would read as a stack
-        return f"several set-ups, one per kind of edit ({listed(each)})"
-    if row.strategy == "existing" and used is not None and used.kind == "base":
-        return f"the base model alone ({row.candidate})"
-    return STRATEGY[row.strategy] + (f" ({row.candidate})" if row.candidate else "")
 
 
 def _hopeless(found: Outcome, names: Iterable[str]) -> list[str]:
@@ -114,8 +97,8 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
     """The sentence while open questions allow more than one strategy."""
     row = found.row
     photos = ledger.put("photos", found.photos, "count")
-    lean = _named(found, row)
-    possible = listed(STRATEGY[d] for d in sorted(row.possible))
+    lean = named(found, row)
+    possible = listed(words for strategy, words in STRATEGY.items() if strategy in row.possible)
     focus = found.facts.get(row.candidate) or found.facts.get(found.leader())
     tail = ""
     if focus is not None:
@@ -133,7 +116,7 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
 
 
 def _both(facts: CandidateFacts, name: str, ledger: Ledger) -> str:
-    """', camera at 81 % on these photographs [74, 87], [58, 93] on new ones'."""
+    """'; camera is at 81%, [74, 87] on these photographs and [58, 93] on new ones'."""
     rate = facts.capabilities[name].rate
     if rate.value is None or rate.low is None or rate.high is None:
         return f", {name} without any scored picture"
@@ -145,7 +128,7 @@ def _both(facts: CandidateFacts, name: str, ledger: Ledger) -> str:
 
 
 def _weakest(found: Outcome, name: str, ledger: Ledger) -> str:
-    """' (weakest: camera 91 %, shown at or above 74 %)'."""
+    """' (weakest: camera 91%, shown at or above 74%)'."""
     facts = found.facts.get(name)
     known = [
         (fact.rate.value, must, fact.floor) for must in found.must
@@ -156,27 +139,22 @@ def _weakest(found: Outcome, name: str, ledger: Ledger) -> str:
     value, must, floor = min(known)
     return (
         f" (weakest: {must} {ledger.put(f'{name}/{must}.value', value, 'percent')}, shown at or above "
-        f"{ledger.put(f'{name}/{must}.floor', floor, 'percent')})"
+        f"{ledger.put(f'{name}/{must}.floor', floor, 'floor')})"
     )
-
-
-def _routes(found: Outcome) -> str:
-    by_name: dict[str, list[str]] = {}
-    for must, name in found.row.routes.items():
-        by_name.setdefault(name, []).append(must)
-    return "; ".join(f"{name} for {listed(musts)}" for name, musts in by_name.items())
 
 
 def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     """Why, in sentences."""
     lines = [
         ledger.say(
-            "A capability passes when its one-sided 95 % bound for new photographs of this character reaches "
-            f"{_the_target(found, ledger)}, and fails when it is shown below it; the "
-            f"evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number of pictures. "
-            f"{_level(ledger)}"
+            "A capability counts as passed when the lower one-sided 95% bound of its rate on new photographs of this "
+            f"character reaches {_the_target(found, ledger)}, as failed when the upper bound does not, and is marked "
+            f"? in between; the evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number "
+            f"of pictures. {_level(ledger)}"
         )
     ]
+    if found.distrust:  # what such a measurement says of anybody is no reason
+        return (*lines, *(ledger.say(reason) for reason in found.distrust))
     names = dict.fromkeys([found.row.candidate, *found.row.routes.values(), found.leader()])
     for name in names:
         if name in found.facts:
@@ -188,7 +166,6 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     if found.row.missing:
         tried = "within your limits" if found.beyond() else "tried"
         lines.append(ledger.say(f"Passed by no set-up {tried}: {listed(found.row.missing)}."))
-    lines += [ledger.say(reason) for reason in found.distrust]
     return tuple(lines)
 
 
@@ -230,7 +207,7 @@ def _screened(found: Outcome, ledger: Ledger) -> list[str]:
 def _level(ledger: Ledger) -> str:
     """The level, so that it is stored."""
     ledger.put("level", 0.95, "percent")
-    return "Intervals in brackets are two-sided."
+    return "Ranges in brackets are two-sided."
 
 
 def _the_target(found: Outcome, ledger: Ledger) -> str:
@@ -264,8 +241,8 @@ def _about(found: Outcome, facts: CandidateFacts, ledger: Ledger) -> list[str]:
     rivals = sum(not c.out for c in found.contenders)
     if corrected is not None and rivals > 1 and facts.name == found.leader():
         lines.append(ledger.say(
-            f"Corrected for having been picked from {ledger.put('contenders', rivals, 'count')} set-ups, {facts.name} "
-            f"stands at {ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
+            f"Corrected for its having been picked from {ledger.put('contenders', rivals, 'count')} set-ups, "
+            f"{facts.name} stands at {ledger.put(f'{facts.name}/corrected', corrected, 'percent')} over the must-haves."
         ))
     return lines
 
@@ -277,66 +254,23 @@ def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
     if facts is not None and facts.p_best is not None and len(found.contenders) > 1:
         smaa = found.acceptability.get(leader, {})
         text = (
-            f"With every kind of edit weighing the same, {leader} has the highest rate of all set-ups with "
-            "probability "
-            f"{ledger.put(f'{leader}/p_best', facts.p_best, 'probability')}"
+            f"The probability that {leader} has the highest rate of all set-ups is "
+            f"{ledger.put(f'{leader}/p_best', facts.p_best, 'probability')} with every kind of edit weighing the same"
         )
         first = smaa.get("first")
         if isinstance(first, float):
-            text += f", and with must-haves weighed at random with {ledger.put(f'{leader}/smaa', first, 'probability')}"
+            text += f", and {ledger.put(f'{leader}/smaa', first, 'probability')} with the must-haves weighed at random"
         lines.append(ledger.say(text + "."))
     if found.second_opinion and leader and found.second_opinion != leader:
         lines.append(ledger.say(
-            f"A second method (TOPSIS) puts {found.second_opinion} before {leader}; the two are not averaged."
+            f"A second method (TOPSIS, which ranks by the distance from an ideal row) puts "
+            f"{found.second_opinion} before {leader}; the two are not averaged."
         ))
     tied = [c.name for c in found.contenders if c.name != leader and not c.barred and not c.out
             and (top := found.contender(leader)) and abs(c.score() - top.score()) < 1e-9]
     if tied:
         lines.append(ledger.say(f"{leader} ties with {listed(tied)} over the must-haves."))
     return lines
-
-
-def flip_card(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
-    """What would change the answer: the target, the rates nearest to a flip, single photographs."""
-    lines = [_flip_line(found, flip, ledger) for flip in found.flips if flip.kind == "target"]
-    rates = [flip for flip in found.flips if flip.kind == "rate"]
-    lines += [_flip_line(found, flip, ledger) for flip in rates[:FLIPS_SHOWN]]
-    photos = [flip for flip in found.flips if flip.kind == "photo"]
-    if photos:
-        names = listed(flip.what for flip in photos)
-        lines.append(ledger.say(
-            f"Leaving out a single photograph changes the answer: {ledger.put('flip.photos', len(photos), 'count')} of "
-            f"{ledger.put('photos', found.photos, 'count')} do ({names})."
-        ))
-    elif found.photos > 2 and found.contenders:
-        lines.append(ledger.say("Leaving out any one photograph changes nothing."))
-    for kind, noun in (("edit", "instruction"), ("metric", "metric"), ("rater", "rater")):
-        hits = [flip for flip in found.flips if flip.kind == kind]
-        if hits:
-            each = "; ".join(f"without {flip.what} it becomes {_answer(found, flip)}" for flip in hits)
-            lines.append(ledger.say(f"Leaving out a single {noun} changes the answer: {each}."))
-    if not lines:
-        lines.append(ledger.say("No change of one input alone was found that flips the answer."))
-    return tuple(lines)
-
-
-def _flip_line(found: Outcome, flip: Flip, ledger: Ledger) -> str:
-    after = _answer(found, flip)
-    if flip.kind == "target":
-        return ledger.say(
-            f"The answer turns to {after} if the target is "
-            f"{ledger.put('flip.target', flip.change, 'size')} {'higher' if flip.change > 0 else 'lower'}."
-        )
-    key = f"flip/{flip.candidate}/{flip.what}"
-    return ledger.say(
-        f"The answer turns to {after} if {flip.what} of {flip.candidate} is "
-        f"{ledger.put(key, flip.change, 'size')} {'higher' if flip.change > 0 else 'lower'} than measured."
-    )
-
-
-def _answer(found: Outcome, flip: Flip) -> str:
-    named = _named(found, flip.row)
-    return named if flip.row.firm else f"undecided, leaning to {named}"
 
 
 def next_step(found: Outcome, ledger: Ledger) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whichlora.cli._checks import print_checks
 from whichlora.cli.output import answer_console, emit_json, progress_console
 from whichlora.errors import MachineError, ProjectError, WhichloraError
 from whichlora.machine.checks import Check
+from whichlora.quoting import quoted, with_project
 
 if TYPE_CHECKING:
     from whichlora.store.checkup import Checkup, Mended
@@ -41,7 +44,8 @@ def look(folder: Path, *, repair: bool, json: bool) -> None:
                 raise  # a disk that cannot be written can still be looked at
         with progress_console.status("checking every picture"):
             mended = _mend(folder) if repair else None
-            checks = project_checks(workspace, busy)
+            checks = [replace(check, fix=with_project(check.fix, quoted(folder)))
+                      for check in project_checks(workspace, busy)]
     if json:
         emit_json("whichlora.doctor-project/1", {
             "project": str(folder), "ok": all(check.ok for check in checks),
@@ -52,8 +56,6 @@ def look(folder: Path, *, repair: bool, json: bool) -> None:
             "repair": _told(mended) if mended is not None else None,
         })
     else:
-        from whichlora.cli.doctor import print_checks
-
         print_checks(checks)
         for line in _sentences(mended) if mended is not None else ():
             answer_console.print(line, markup=False)
@@ -103,12 +105,12 @@ def _no_store(folder: Path) -> Check:
     pictures = sum(1 for _ in (folder / "images").glob("??/*.png"))
     if pictures:
         return Check("database", False, f"there is none, but {pictures} pictures are here",
-                     f"Put store.sqlite back if you have it; else: whichlora doctor {folder} --repair")
+                     f"Put store.sqlite back if you have it; else: whichlora doctor {quoted(folder)} --repair")
     return Check("database", True, "nothing was run yet")
 
 
 def _store_checks(folder: Path, found: Checkup) -> list[Check]:
-    repair = f"whichlora doctor {folder} --repair"
+    repair = f"whichlora doctor {quoted(folder)} --repair"
     if found.database:
         return [Check("database", False, f"damaged: {found.database}",
                       f"{repair}   (saves every row and picture that can be read)")]
@@ -118,7 +120,7 @@ def _store_checks(folder: Path, found: Checkup) -> list[Check]:
         words = " and ".join(
             f"{len(cells)} {word}" for cells, word in ((found.missing, "missing"), (found.damaged, "damaged")) if cells)
         checks.append(Check("pictures", False, f"{found.pictures} stored; {words}: {_some(lost)}",
-                            f"{repair}, or just run again: they are made again"))
+                            f"{repair}   (or just run again: they are made again)"))
     else:
         checks.append(Check("pictures", True, f"{found.pictures} stored, every one as it was made"))
     if found.failed:

@@ -24,6 +24,6 @@ def is_below(findings: Findings, floor: float | None) -> bool:
     best = best_rate(findings)
     if floor is None or best >= floor - _ROUNDING:
         return False
-    progress_console.print(f"The best rate is {100 * best:.4g} %, below --fail-under {100 * floor:.4g} %.",
+    progress_console.print(f"The best rate is {100 * best:.4g}%, below --fail-under {100 * floor:.4g}%.",
                            markup=False)
     return True

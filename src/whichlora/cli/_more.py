@@ -14,6 +14,7 @@ from whichlora.cli.output import progress_console
 from whichlora.cli.project import Project, choose_device, identify_base, library_versions, open_project
 from whichlora.cli.stages import stored_plan
 from whichlora.errors import ProjectError, RefusedError, UnknownNameError
+from whichlora.quoting import quoted
 from whichlora.store import Store
 from whichlora.types import BaseModel, Candidate, Plan
 
@@ -142,9 +143,10 @@ def open_measured(folder: Path, device: str, hiring: Hiring | None = None) -> Ge
     with writing(project.workspace) as store, ExitStack() as stack:
         plan = stored_plan(store)
         if not store.finished() & {cell.id for cell in plan.cells}:
-            raise ProjectError("This project has no pictures yet.", fix=f"Run: whichlora evaluate {folder}")
+            raise ProjectError("This project has no pictures yet.", fix=f"Run: whichlora evaluate {quoted(folder)}")
         if not store.scored(context=scoring_context(plan)):
-            raise ProjectError("This project's pictures are not scored yet.", fix=f"Run: whichlora score {folder}")
+            raise ProjectError("This project's pictures are not scored yet.",
+                               fix=f"Run: whichlora score {quoted(folder)}")
         _, base = identify_base(project, chosen)
         _refuse_other_base(plan.base, base)
         yield Measured(project, store, plan, base, chosen, hiring, stack)

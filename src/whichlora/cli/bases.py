@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.bases import Row, Side, Table
@@ -40,7 +41,8 @@ def command(
         answer_console.print(f"Created {to} on {add} with the same photographs, edits and seeds.", markup=False)
         if left:
             answer_console.print(f"Left out, as they were made for the other base: {', '.join(left)}.", markup=False)
-        answer_console.print(f"Next: whichlora evaluate {to}, then whichlora bases {folders[0]} {to}", markup=False)
+        answer_console.print(f"Next:\n  whichlora evaluate {quoted(to)}"
+                             f"\n  whichlora bases {quoted(folders[0])} {quoted(to)}", markup=False)
         return
     if len(folders) < 2:
         raise UserError("A comparison of bases needs two projects.", fix="Create one with --add BASE --to NEW.")
@@ -126,7 +128,7 @@ def _print(table: Table, paired: bool) -> None:
 def _rate(row: Row) -> str:
     if row.rate is None:
         return "not judged"
-    text = f"{100 * row.rate.value:.0f} % ({100 * row.rate.low:.0f}–{100 * row.rate.high:.0f})"
+    text = f"{100 * row.rate.value:.0f}% ({100 * row.rate.low:.0f}–{100 * row.rate.high:.0f})"
     return text + (f", {row.unknown} not judged" if row.unknown else "")
 
 

@@ -12,6 +12,7 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
 from whichlora.errors import RefusedError, UserError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.combining import Proposal, StackResult
@@ -50,7 +51,7 @@ def command(
             document: dict[str, Any] = describe(proposals, [], why_none=_why_none(measured, proposals))
         else:
             document = measure_stacks(measured, proposals, merges or [])
-            publish_again(measured, measured.plan, f"whichlora combine {folder}")
+            publish_again(measured, measured.plan, f"whichlora combine {quoted(folder)}")
     if json:
         emit_json("whichlora.combine/1", document)
         return

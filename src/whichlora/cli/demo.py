@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import guarded, progress_console
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.store import Store
@@ -58,7 +59,7 @@ def command(
 
     try:
         outcome = chain(open_project(folder), "cpu", markdown=folder / "report" / "results.md",
-                        command=f"whichlora demo {folder}", show_live=open_page, after_score=after_score,
+                        command=f"whichlora demo {quoted(folder)}", show_live=open_page, after_score=after_score,
                         wish=Wish(full=True))
     finally:
         grading.stop()

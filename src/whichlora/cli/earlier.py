@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whichlora.errors import ProjectError, UnknownNameError, UserError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.against import Project
@@ -48,15 +48,11 @@ def earlier_project(folder: Path, own: Path, distrusted: Collection[str] = ()) -
             return read_project(store, plan, context=scoring_context(plan), distrusted=distrusted)
     except sqlite3.DatabaseError as error:
         raise ProjectError(f"The store of the earlier project '{folder}' is damaged: {error}.",
-                           fix=f"Save what can be saved with: whichlora doctor {_quoted(folder)} --repair") from error
+                           fix=f"Save what can be saved with: whichlora doctor {quoted(folder)} --repair") from error
     except ProjectError as error:
         # PROJECT in a fix would otherwise be taken for the project that is reported.
         named = "" if str(folder) in error.message else f"The earlier project '{folder}': "
-        raise ProjectError(named + error.message, fix=error.fix.replace("PROJECT", _quoted(folder))) from error
-
-
-def _quoted(folder: Path) -> str:
-    return shlex.quote(str(folder))
+        raise ProjectError(named + error.message, fix=error.fix.replace("PROJECT", quoted(folder))) from error
 
 
 def known_metrics(store: Store, plan: Plan, names: Collection[str]) -> Collection[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.cli._budget import Wish
@@ -54,7 +55,7 @@ def command(
     refuse_if_busy(folder)
     bundle = require_material(folder)
     project = open_project(folder)
-    outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {folder}",
+    outcome = chain(project, choose_device(device), markdown=markdown, command=f"whichlora evaluate {quoted(folder)}",
                     show_live=open_page, wish=Wish(budget, full), beside=score_beside)
     repeated = repetition(folder, bundle, outcome.plan) if bundle is not None else None
     finish(outcome, "whichlora.evaluate/1", json=json, open_page=open_page,
@@ -138,9 +139,9 @@ def finish(
         emit_json(schema, {**verdict_document(outcome.findings, outcome.cells, outcome.report), **(extra or {})})
     else:
         answer_console.print(render_terminal(outcome.findings))
-        answer_console.print(f"Report: {outcome.report}")
+        answer_console.print(f"Report: {outcome.report}", markup=False)
         if outcome.markdown:
-            answer_console.print(f"Markdown: {outcome.markdown}")
+            answer_console.print(f"Markdown: {outcome.markdown}", markup=False)
     if open_page:
         import webbrowser
 

@@ -169,7 +169,7 @@ def _link(item: Item, path: Path, folder: Path) -> Path:
 def _state(item: Item) -> str:
     if item.path is not None:
         return f"here ({item.where})"
-    return f"{100 * item.partial_bytes / item.wanted.size_bytes:.0f} % here" if item.partial_bytes else "to fetch"
+    return f"{100 * item.partial_bytes / item.wanted.size_bytes:.0f}% here" if item.partial_bytes else "to fetch"
 
 
 def _document(

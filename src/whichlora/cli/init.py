@@ -13,6 +13,7 @@ import typer
 from whichlora.cli.output import answer_console, emit_json, guarded
 from whichlora.cli.project import list_pictures
 from whichlora.errors import PhotoError, ProjectError
+from whichlora.quoting import quoted
 from whichlora.survey.names import is_reserved
 from whichlora.workspace import SUITE_NAME
 
@@ -51,15 +52,16 @@ def command(
             "notes": list(examined.notes), "missing_views": list(views), "advice": advice(len(paths)),
         })
         return
-    answer_console.print(f"Created [bold]{folder}[/] with {len(paths)} photographs (subject: {examined.kind}).")
+    answer_console.print(f"Created {folder} with {len(paths)} photographs (subject: {examined.kind}).", markup=False)
     for note in advised(examined.notes, views, advice(len(paths))):
-        answer_console.print(f"  • {note}")
+        answer_console.print(f"  • {note}", markup=False)
     if preset is not None:
-        answer_console.print(f"Next: whichlora fetch {folder}, then whichlora plan {folder}")
+        answer_console.print(f"Next:\n  whichlora fetch {quoted(folder)}\n  whichlora plan {quoted(folder)}",
+                             markup=False)
         return
     answer_console.print(f"Next: put LoRA files into {folder / 'loras'} and name them in {folder / SUITE_NAME}; then"
-                         f"\n  whichlora fetch {folder}   (the base, where it is not on this disk)"
-                         f"\n  whichlora plan {folder}")
+                         f"\n  whichlora fetch {quoted(folder)}   (the base, where it is not on this disk)"
+                         f"\n  whichlora plan {quoted(folder)}", markup=False)
 
 
 def advised(notes: Sequence[str], views: Sequence[str], closing: str) -> list[str]:

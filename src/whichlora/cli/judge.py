@@ -11,6 +11,7 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
 from whichlora.errors import UnknownNameError, UserError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.cli._more import Measured
@@ -64,7 +65,7 @@ def command(
         answer_console.print(sentence, markup=False)
     for reason in document["why_unscored"]:
         answer_console.print(f"no answer: {reason}", markup=False)
-    answer_console.print(f"To see it in the report: whichlora report {folder}", markup=False)
+    answer_console.print(f"To see it in the report: whichlora report {quoted(folder)}", markup=False)
 
 
 def questions(names: Sequence[str]) -> tuple[Question, ...]:

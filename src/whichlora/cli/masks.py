@@ -65,7 +65,8 @@ def compare_masks(measured: Measured, name: str, prompt: str, most: int = 120) -
     labels, chosen = _labelled(measured, most)
     if len({right for _, right in chosen}) < 2:
         raise ProjectError("Nothing says which pictures keep the person and which do not.",
-                           fix="Put photographs of others into impostors/, or judge some pictures: whichlora review")
+                           fix="Put photographs of others into impostors/, or judge some pictures: "
+                               "whichlora review PROJECT")
     plan = _mask_plan(measured, row, prompt, [cell for cell, _ in chosen])
     missing = {cell.id for cell in plan.cells} - measured.store.finished()
     if missing:

@@ -99,7 +99,7 @@ def _recipe(method: str, given: Mapping[str, Any]) -> Recipe:
 def _percent(share: float) -> str:
     """Two significant digits without an exponent: '0 %', '0.031 %', '4.6 %', '250 %'."""
     value = 100 * share
-    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %" if value >= 1e-3 else "0 %"
+    return f"{value:.0f}%" if value >= 10 else f"{value:.2g}%" if value >= 1e-3 else "0%"
 
 
 def named_uses(files: list[Path], weights: str) -> list[AdapterUse]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
-import shlex
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from rich.console import Console
 
 from whichlora.errors import DiskFullError, MachineError, ProjectError, WhichloraError
+from whichlora.quoting import quoted, with_project
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,8 +37,7 @@ def fail(error: WhichloraError, project: str = "") -> NoReturn:
     """Print one clear sentence and leave with the error's exit status; `project` is named in place of PROJECT."""
     progress_console.print(f"[bold red]✗[/] {_plain(error.message)}", markup=True)
     if error.fix:
-        fix = re.sub(r"\bPROJECT\b", lambda _: project, error.fix) if project else error.fix
-        progress_console.print(f"  → {_plain(fix)}")
+        progress_console.print(f"  → {_plain(with_project(error.fix, project))}")
     raise SystemExit(error.exit_status)
 
 
@@ -72,7 +70,7 @@ def _project_named(arguments: Mapping[str, object]) -> str:
     """
     named = [value for name in ("folder", "project", "folders") if (value := arguments.get(name))]
     named = [path for value in named for path in (value if isinstance(value, list) else [value])]
-    return shlex.quote(str(named[0])) if len(named) == 1 else ""
+    return quoted(str(named[0])) if len(named) == 1 else ""
 
 
 def _machine_error(error: OSError) -> MachineError:

@@ -50,6 +50,6 @@ def lines(found: Overlap) -> list[str]:
             f"  {'layers':<44}{'count':>6}{'cosine':>9}{'conflict':>10}{'of A':>8}{'of B':>8}"]
     out += [
         f"  {printable(row.name, 42):<44}{row.modules:>6}{row.cosine:>+9.3f}{row.conflict:>10.2f}"
-        f"{100 * row.share_first:>6.0f} %{100 * row.share_second:>6.0f} %" for row in found.by_kind()[:SHOWN]
+        f"{100 * row.share_first:>7.0f}%{100 * row.share_second:>7.0f}%" for row in found.by_kind()[:SHOWN]
     ]
     return [*out, "", *NOTE]

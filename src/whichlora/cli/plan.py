@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.cli._budget import Wish
@@ -62,6 +63,7 @@ def command(
     for note in document["notes"]:
         answer_console.print(f"  • {note}", markup=False)
     answer_console.print(_choices(document["questions"]))
+    answer_console.print(f"Next: whichlora run {quoted(folder)}", markup=False)
 
 
 def _choices(questions: list[dict[str, str]]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from whichlora.errors import ProjectError, RefusedError, UserError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
 from whichlora.plan.matrix import build_cases, build_plan
 from whichlora.plan.watching import ROWS_NAME as WATCHED_NAME
+from whichlora.quoting import quoted
 from whichlora.suite.combinations import with_combinations
 from whichlora.suite.loading import load_suite
 from whichlora.suite.schema import Suite
@@ -157,7 +157,7 @@ def identify_base(project: Project, device: str) -> tuple[Any, BaseModel]:
             raise
         # The project's own fetch brings its LoRAs as well.
         raise UserError(error.message, fix="Fetch the base, and LoRAs that the suite names by OWNER/NAME:FILE, "
-                               f"with: whichlora fetch {shlex.quote(str(project.workspace.folder))}") from error
+                               f"with: whichlora fetch {quoted(project.workspace.folder)}") from error
     return family, replace(base, options={**base.options, "device": device})
 
 

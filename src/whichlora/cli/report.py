@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichlora.cli.output import guarded, progress_console
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
-    from whichlora.suite.schema import Suite
+    from whichlora.cli.project import Project
     from whichlora.types import Plan
 
 
@@ -58,19 +59,20 @@ def command(
     project = open_project(folder)
     with Store(project.workspace.folder) as store:
         stored = stored_plan(store)
-        _warn_of_changes(project.suite, stored)
+        _warn_of_changes(project, stored)
         plan = with_wishes(stored, target, must_have)
         settings = analysis_settings(project.suite, thresholds=threshold or (), weights=weight or (),
                                      max_seconds=max_seconds, max_vram=max_vram)
-        findings = conclude(store, plan, f"whichlora evaluate {folder}", settings=settings,
+        findings = conclude(store, plan, f"whichlora evaluate {quoted(folder)}", settings=settings,
                             without=tuple(without or ()), against=against)
         index = publish(project, store, plan, findings, markdown=markdown, folder=output)
         outcome = Outcome(plan, findings, index, markdown, cell_counts(store, plan))
     finish(outcome, "whichlora.report/1", json=json, open_page=open_page)
 
 
-def _warn_of_changes(suite: Suite, plan: Plan) -> None:
+def _warn_of_changes(project: Project, plan: Plan) -> None:
     """Say when the suite asks for something else than what was run: the report is about what was run."""
+    suite = project.suite
     planned = {row.name for row in plan.candidates if row.role == "candidate"} | {row["name"] for row in plan.refused}
     changed = [
         name for name, now, then in (
@@ -82,5 +84,7 @@ def _warn_of_changes(suite: Suite, plan: Plan) -> None:
         ) if now != then
     ]
     if changed:
-        progress_console.print(f"[yellow]note[/] The suite's {', '.join(changed)} changed since the last run; this "
-                               "report is about what was run. To take the change in: whichlora run")
+        progress_console.print("[yellow]note[/]", end=" ")
+        progress_console.print(f"The suite's {', '.join(changed)} changed since the last run; this report is about "
+                               "what was run. To take the change in: whichlora run "
+                               f"{quoted(project.workspace.folder)}", markup=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.store import Store
@@ -114,7 +115,7 @@ def _tell_outcome(folder: Path, store: Store, plan: Plan, *, json: bool) -> int:
         saved = f"; {screening.saved} were not needed, as screening dropped {len(screening.out)} candidates"
         step = "score" if _unscored(store, plan) else "report"
         answer_console.print(f"{counts['done']} of {counts['planned']} pictures are there{failed}"
-                             f"{saved if screening.out else ''}. Next: whichlora {step} {folder}")
+                             f"{saved if screening.out else ''}. Next: whichlora {step} {quoted(folder)}", markup=False)
     return counts["done"]
 
 

@@ -5,7 +5,6 @@ Each stage reads earlier rows from the store and appends its own; running one ag
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from whichlora.cli.project import Project, draft_rows, identify_base, library_ve
 from whichlora.errors import ProjectError, UnknownNameError, UserError
 from whichlora.findings import Findings, to_json
 from whichlora.plan.codec import plan_from_json, plan_to_json
+from whichlora.quoting import quoted
 from whichlora.run.choose import Hiring
 from whichlora.run.events import RunEvent
 from whichlora.run.making import Maker
@@ -222,7 +222,7 @@ def publish(
         progress_console.print(
             f"[yellow]note[/] {count} {'picture' if count == 1 else 'pictures'} could not be shown, the first: "
             f"{_plain(paths.missing_pictures[0])} Stored scores count all the same. To look closer: whichlora doctor "
-            f"{shlex.quote(str(project.workspace.folder))}"
+            f"{quoted(project.workspace.folder)}"
         )
     return paths.index
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.survey.entry import Assessed
@@ -128,42 +129,17 @@ class _bar:  # noqa: N801 - used as a function
 
 
 def _print_table(items: Sequence[Assessed], show: str, base: str) -> None:
-    """A table that fits the terminal; names are cut before figures are."""
-    from rich.table import Table
-    from rich.text import Text
-
+    """A table for the terminal. Names stay whole, since they are copied into suites and commands."""
     from whichlora.survey.text import clean
 
     wanted = {"must": {"must"}, "should": {"must", "should"}, "skip": {"skip"}, "all": {"must", "should", "skip"}}[show]
     rows = [item for item in items if item.list in wanted]
-    narrow = answer_console.width < 100
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    table.add_column("test", no_wrap=True)
-    table.add_column("repository or file", overflow="fold", ratio=3, min_width=20)
-    table.add_column("fits", no_wrap=True)
-    for axis in ("id", "angle", "light", "bg", "qual"):
-        table.add_column(axis, justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column("licence", overflow="fold", max_width=14)
-        table.add_column("why", overflow="fold", ratio=4)
-    colours = {"must": "bold green", "should": "yellow", "skip": "dim"}
-    for item in rows:
-        entry = item.entry
-        cells = [
-            Text(item.list, colours[item.list]), Text(clean(entry.repo_id, limit=120)),
-            Text({"compatible": "yes", "incompatible": "no", "unknown": "?"}[item.verdict.verdict]),
-            *(Text(str(rating.value)) for rating in item.relevance.values()),
-        ]
-        if not narrow:
-            rank = entry.training.rank
-            cells += [Text("?" if rank is None else str(rank)), Text(clean(entry.licence or "unknown", limit=40)),
-                      Text(clean(item.why, limit=160))]
-        table.add_row(*cells)
-    if rows:
-        answer_console.print(table, soft_wrap=False)
-    else:
+    if not rows:
         answer_console.print("Nothing of this list was found.")
+    elif answer_console.width < _BESIDE_NAMES + max(len(clean(item.entry.repo_id, limit=120)) for item in rows):
+        _print_narrow(rows)
+    else:
+        _print_wide(rows)
     counts = {name: sum(item.list == name for item in items) for name in ("must", "should", "skip")}
     answer_console.print(
         f"\n{len(items)} found for {clean(base)}: {counts['must']} must be tested, {counts['should']} should, "
@@ -174,12 +150,59 @@ def _print_table(items: Sequence[Assessed], show: str, base: str) -> None:
         answer_console.print(f"! {item.entry.repo_id}: {item.verdict.conflicts[0]}", markup=False)
 
 
+_BESIDE_NAMES = 85
+"""Columns of a terminal that everything but the names needs, with some room for the reasons."""
+_COLOURS = {"must": "bold green", "should": "yellow", "skip": "dim"}
+_FITS = {"compatible": "yes", "incompatible": "no", "unknown": "?"}
+_AXES = ("id", "angle", "light", "bg", "qual")
+
+
+def _print_narrow(rows: Sequence[Assessed]) -> None:
+    """Names come last: a terminal may break a long one, and a copy of it is whole all the same."""
+    from rich.text import Text
+
+    from whichlora.survey.text import clean
+
+    answer_console.print(Text(f"test    fits  {'  '.join(_AXES)}  repository or file", "bold"))
+    for item in rows:
+        ratings = "  ".join(
+            f"{rating.value:>{len(axis)}}" for axis, rating in zip(_AXES, item.relevance.values(), strict=True))
+        answer_console.print(Text.assemble((f"{item.list:<6}", _COLOURS[item.list]),
+                                           f"  {_FITS[item.verdict.verdict]:<4}  {ratings}  ",
+                                           clean(item.entry.repo_id, limit=120)))
+
+
+def _print_wide(rows: Sequence[Assessed]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from whichlora.survey.text import clean
+
+    names = [clean(item.entry.repo_id, limit=120) for item in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    table.add_column("test", no_wrap=True)
+    table.add_column("repository or file", overflow="fold", min_width=max(map(len, names)))
+    table.add_column("fits", no_wrap=True)
+    for axis in (*_AXES, "rank"):
+        table.add_column(axis, justify="right", no_wrap=True)
+    table.add_column("licence", overflow="fold", max_width=14)
+    table.add_column("why", overflow="fold", ratio=1)
+    for item, name in zip(rows, names, strict=True):
+        rank = item.entry.training.rank
+        table.add_row(
+            Text(item.list, _COLOURS[item.list]), Text(name), Text(_FITS[item.verdict.verdict]),
+            *(Text(str(rating.value)) for rating in item.relevance.values()), Text("?" if rank is None else str(rank)),
+            Text(clean(item.entry.licence or "unknown", limit=40)), Text(clean(item.why, limit=160)),
+        )
+    answer_console.print(table, soft_wrap=False)
+
+
 def _command(base: str, offline: bool, local: Path | None) -> str:
     """The command that writes the document again, without paths of this machine."""
     words = ["whichlora survey"]
     words += ["--offline"] if offline and local is None else []
     words += ["--here" if local == Path() else "--local DIR"] if local is not None else []
-    words += [f"--base {base}"] if base != _BASE else []
+    words += [f"--base {quoted(base)}"] if base != _BASE else []
     if offline and local is None and base == _BASE:
         return DOCUMENT_COMMAND
     return " ".join([*words, "--markdown FILE"])

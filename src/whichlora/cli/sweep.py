@@ -11,6 +11,7 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
 from whichlora.errors import ProjectError, UnknownNameError, UserError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.sweeping import Point, SweepResult
@@ -43,11 +44,11 @@ def command(
         return
     answer_console.print(f"{'weight':>8} {'consistent':>11} {'edit':>6} {'identity':>9}")
     for point in document["points"]:
-        answer_console.print(f"{point['weight']:>8g} {100 * point['rate']:>9.0f} % {100 * point['edit']:>4.0f} % "
-                             f"{100 * point['identity']:>7.0f} %")
+        answer_console.print(f"{point['weight']:>8g} {100 * point['rate']:>10.0f}% {100 * point['edit']:>5.0f}% "
+                             f"{100 * point['identity']:>8.0f}%")
     for sentence in document["sentences"]:
         answer_console.print(sentence, markup=False)
-    answer_console.print(f"The curve is in the report: whichlora report {folder}", markup=False)
+    answer_console.print(f"The curve is in the report: whichlora report {quoted(folder)}", markup=False)
 
 
 def run_sweep(measured: Measured, name: str, families: Sequence[str] = ()) -> dict[str, Any]:
@@ -73,7 +74,8 @@ def run_sweep(measured: Measured, name: str, families: Sequence[str] = ()) -> di
         result = _judge(measured, row, picked, judging, wanted)
     except ValueError as error:
         raise ProjectError(f"The sweep of '{name}' says nothing: {error}.",
-                           fix="See why in the report; drawn characters need votes (whichlora review).") from error
+                           fix="See why in the report; drawn characters need votes: whichlora review PROJECT"
+                           ) from error
     ledger = Ledger()
     own = row.adapters[0].weight
     sentences = told.sweep(result, name, own, (len(picking), len(judging)), ledger)

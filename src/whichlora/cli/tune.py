@@ -72,7 +72,7 @@ def _print(outcome: object) -> None:
     if not isinstance(outcome, Outcome):
         return
     if outcome.change is None:
-        answer_console.print(f"{outcome.name}: {outcome.reason}")
+        answer_console.print(f"{outcome.name}: {outcome.reason}", markup=False)
         return
     speed = f"{outcome.speed:.2f}× as fast" if outcome.speed else "speed unknown"
     answer_console.print(

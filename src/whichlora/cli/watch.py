@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.cli.project import Project
@@ -120,7 +121,7 @@ def _findings(project: Project) -> Findings:
             found = stored_findings(store)
     if found is None:
         raise ProjectError("Nothing was decided in this project yet, so nothing can be watched.",
-                           fix=f"Run first: whichlora evaluate {project.workspace.folder}")
+                           fix=f"Run first: whichlora evaluate {quoted(project.workspace.folder)}")
     return found[1]
 
 
@@ -314,7 +315,8 @@ def _test(look: Look, project: Project, memory: Memory, device: str) -> Findings
     from whichlora.plan.watching import Seen, load_memory, load_rows, save_memory, save_rows
 
     folder = project.workspace.folder
-    outcome = chain(open_project(folder), choose_device(device), markdown=None, command=f"whichlora watch {folder}")
+    outcome = chain(open_project(folder), choose_device(device), markdown=None,
+                    command=f"whichlora watch {quoted(folder)}")
     turned_away = {row["name"]: row["reason"] for row in outcome.plan.refused}
     for proposal in list(look.added):
         name = proposal.spec.name

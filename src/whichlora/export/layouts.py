@@ -81,7 +81,7 @@ def write_layouts(
 def _write_pair(folder: Path, pair: Pair, store: Store, photos: Sequence[bytes]) -> WrittenPair:
     if not store.images.intact(pair.image):
         raise PhotoError(f"The stored picture {pair.image[:12]}… is missing or damaged.",
-                         fix="Run 'whichlora run' on the project: it makes such pictures again.")
+                         fix="Make such pictures again with: whichlora run PROJECT")
     image = folder / "images" / f"{pair.name}.png"
     image.parent.mkdir(parents=True, exist_ok=True)
     image.write_bytes(store.images.path(pair.image).read_bytes())
@@ -103,7 +103,7 @@ def _photo_png(source: SourceImage, project: Path) -> bytes:
                          fix="Put it back and export again.") from error
     if found != source.sha256:
         raise PhotoError(f"The photograph '{path}' has changed since the pictures were made from it.",
-                         fix="Put the old one back, or run 'whichlora evaluate' with the new one first.")
+                         fix="Put the old one back, or run with the new one first: whichlora evaluate PROJECT")
     buffer = io.BytesIO()
     Image.fromarray(open_picture(path)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -102,7 +102,7 @@ def select_pairs(
     if not pairs:
         listing = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "nothing was made"
         raise RefusedError(f"No picture of {', '.join(rows) or 'these set-ups'} may be learnt from: {listing}.",
-                           fix="Judge pictures with 'whichlora review', or name others with --candidate.")
+                           fix="Name others with --candidate, or judge pictures: whichlora review PROJECT")
     return Selection(tuple(pairs), dict(reasons), _review_sentence(pairs, voted=voted))
 
 

@@ -106,7 +106,7 @@ def _placed(text: str, uses: Sequence[AdapterUse], found: Portable) -> str:
     terms = re.split(r"\s+\+\s+", text.strip())
     if len(terms) != len(uses):
         raise ProjectError(f"The suite says '{text}' where {len(uses)} LoRAs were measured: it was edited since.",
-                           fix="Run 'whichlora evaluate' on the project first, or undo the edit.")
+                           fix="Undo the edit, or run first: whichlora evaluate PROJECT")
     return " + ".join(f"{_place(term, use, found)}:{use.weight:g}" for term, use in zip(terms, uses, strict=True))
 
 

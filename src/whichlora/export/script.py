@@ -80,7 +80,7 @@ def script_text(plan: Plan, candidate: Candidate, loras: list[dict[str, Any]], e
     if candidate.combine != "stack" and candidate.merged is None:
         raise RefusedError(
             f"'{candidate.name}' combines its LoRAs by '{candidate.combine}', and no merged file is known.",
-            fix="Run 'whichlora evaluate' again, then export.",
+            fix="Before you export, run again: whichlora evaluate PROJECT",
         )
     text = (resources.files("whichlora.export") / "templates" / template).read_text(encoding="utf-8")
     # repr quotes whatever a card or a suite says; nothing of it can become code

@@ -16,7 +16,9 @@ report and its effect alone, and the gate's report says 'unchecked'. Further opt
 error), and `restore_encoders()` undoes `release_encoders`; without it a session is loaded anew when further inputs
 must be encoded. `pictures_together(sampler)` says how many pictures of the active candidate are cheaper made at once
 than one after another (1: none), and `denoise_together(jobs, sampler)` makes them: latents in the order of the jobs,
-each bit for bit what `denoise` makes of it. Outputs must have the same size. If it raises, none was made.
+each bit for bit what `denoise` makes of it. Outputs must have the same size. If it raises, none was made. `remarks()`
+lists sentences for the user about what was not possible and what was done instead; a run passes each on once.
+`ways()` names what this machine chose and may change a picture's last bits; a refused resume says what differs.
 """
 
 from __future__ import annotations

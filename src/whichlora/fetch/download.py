@@ -166,7 +166,7 @@ def _stuck(wanted: Wanted, have: int, error: WhichloraError | None = None) -> Hu
     share = 100 * have / wanted.size_bytes if wanted.size_bytes else 0
     cause = f" {error.message}" if error is not None else ""
     return HubError(
-        f"The download of {wanted.repo_id}:{clean(wanted.file)} stopped at {share:.0f} %.{cause}",
+        f"The download of {wanted.repo_id}:{clean(wanted.file)} stopped at {share:.0f}%.{cause}",
         fix="Run the same command again: it goes on from there.",
     )
 

@@ -179,7 +179,7 @@ def _read(images: ImageFolder, generation: Generation) -> Picture:
     assert generation.image is not None
     if not images.intact(generation.image):
         raise ProjectError(f"The picture {generation.image[:12]}… is missing or damaged, so it is not scored.",
-                           fix="Run 'whichlora run' on the project: it finds such pictures and makes them again.")
+                           fix="Find such pictures and make them again with: whichlora run PROJECT")
     with Image.open(images.path(generation.image), formats=("PNG",)) as image:
         return np.asarray(image.convert("RGB"))
 

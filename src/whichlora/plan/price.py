@@ -96,7 +96,7 @@ def power_sentence(photos: int, cells_per_photo: int, candidates: int) -> tuple[
         if then is not None:
             start += f" {wider} photographs at {price}: {then:.0f} points or more."
             break
-    return now, start + " (Four times out of five, over all edits, from a base at 50 %.)"
+    return now, start + " (Four times out of five, over all edits, from a base at 50%.)"
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from markupsafe import Markup
 
+from whichlora.report.failing import compared, kinds
 from whichlora.report.page import Page
 from whichlora.report.templates import render
-from whichlora.report.words import count, licence_flag, spoken
+from whichlora.report.words import count, fault, licence_flag
 
 SHOWN = 3
 
@@ -32,13 +31,8 @@ def failure_words(page: Page) -> str:
 
     Control rows are left out: they must fail.
     """
-    controls = {row.name for row in page.plan.candidates if row.role == "control"}
-    planned = sum(cell.candidate not in controls for cell in page.plan.cells)
-    counts: Counter[str] = Counter()
-    for kind, cells in page.findings.failures.items():
-        counts[kind] = sum(page.cells[cell].candidate not in controls for cell in page.known(cells))
-    said = [f"{spoken(kind)} {number}" for kind, number in counts.most_common(SHOWN) if number]
-    return f"{', '.join(said)} of {count(planned, 'picture')}" if said else ""
+    said = [f"{fault(kind)} {len(cells)}" for kind, cells, _ in kinds(page)[:SHOWN]]
+    return f"{', '.join(said)} of {count(len(compared(page)), 'picture')}" if said else ""
 
 
 def licence_words(page: Page) -> str:

@@ -32,7 +32,7 @@ neighbouring file as 'self'; on a web host it allows nothing."""
 MARK = "whichlora report"
 """Name of the generator, by which a report's folder is known."""
 
-STATIC = ("report.css", "report.js", "viewer.js", "stage.js")
+STATIC = ("report.css", "report.js", "viewer.js", "controls.js", "stage.js")
 """Files copied as they are."""
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichlora.findings import CandidateFacts, CapabilityFact
+from whichlora.report.failing import compared, kinds
 from whichlora.report.page import Page
 from whichlora.report.scatter import Dot, scatter
-from whichlora.report.words import NOT_MEASURED, clean, count, gib, percent, seconds, shorten, spoken
+from whichlora.report.words import NOT_MEASURED, clean, count, fault, gib, percent, seconds, shorten, spoken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,17 +154,16 @@ def _draw_dot(axis: Any, dot: Dot) -> None:
 
 def draw_failures(page: Page) -> Figure:
     """Failures by kind."""
-    found = [(kind, len(page.known(cells))) for kind, cells in page.findings.failures.items()]
-    found = sorted(((kind, number) for kind, number in found if number), key=lambda item: item[1])[-MOST_ROWS:]
+    found = [(kind, len(cells)) for kind, cells, _ in reversed(kinds(page))][-MOST_ROWS:]
     figure = _figure(6, 0.9 + 0.3 * max(1, len(found)))
     axis = figure.subplots()
-    axis.set_title(f"What went wrong, of {len(page.plan.cells)} planned pictures")
+    axis.set_title(f"What went wrong, of {len(compared(page))} planned pictures of base and candidates")
     if not found:
         axis.text(0.5, 0.5, "No failure was counted.", ha="center", transform=axis.transAxes)
         axis.set_axis_off()
         return figure
     axis.barh(range(len(found)), [number for _, number in found], color=CLAY, height=0.6)
-    axis.set_yticks(range(len(found)), [shorten(spoken(kind), 34) for kind, _ in found])
+    axis.set_yticks(range(len(found)), [shorten(fault(kind), 34) for kind, _ in found])
     for place, (_, number) in enumerate(found):
         axis.text(number, place, f" {number}", va="center", fontsize=8)
     axis.set_xticks([])

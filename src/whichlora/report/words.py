@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 
-from whichlora.findings import Estimate, State
+from whichlora.findings import Estimate, State, fault_words
 
 NOT_MEASURED = "not measured"
 """Stands wherever a figure is missing."""
@@ -132,6 +132,11 @@ def gib(value: float | None) -> str:
 def spoken(name: str) -> str:
     """Turn an identifier such as 'slightly-left' or 'identity/figure' into words."""
     return clean(name).replace("/", ": ").replace("-", " ").replace("_", " ")
+
+
+def fault(kind: str) -> str:
+    """Name a failure or artefact in words."""
+    return spoken(fault_words(kind))
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -17,10 +17,10 @@ import whichlora
 from whichlora.errors import RefusedError
 from whichlora.findings import build
 from whichlora.run.admit import AdmitReport
+from whichlora.run.staff import Place, Staff, no_worker
 from whichlora.types import Candidate, fingerprint
 
 if TYPE_CHECKING:
-    from whichlora.run.crew import Crew, Place
     from whichlora.run.executor import Setup
     from whichlora.run.wire import Head
     from whichlora.store import Store
@@ -32,7 +32,7 @@ _TRIES = 2
 class AdmitJob:
     """See `crew.Job`."""
 
-    def __init__(self, crew: Crew, rows: Sequence[Candidate], seen: Callable[[AdmitReport], None]) -> None:
+    def __init__(self, crew: Staff, rows: Sequence[Candidate], seen: Callable[[AdmitReport], None]) -> None:
         self._crew, self._rows, self._seen = crew, rows, seen
         self._book = AdmissionBook(crew.setup, crew.store)
         self._answers: dict[int, str] = {}
@@ -91,8 +91,6 @@ class AdmitJob:
 
     def give_up(self, reason: str) -> None:
         """Nobody is left to check the rows."""
-        from whichlora.run.crew import no_worker
-
         raise no_worker(reason)
 
     def result(self) -> tuple[list[Candidate], list[dict[str, str]]]:

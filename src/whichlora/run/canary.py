@@ -57,7 +57,7 @@ def compare(
         key: The canary cell's id.
         environment: Facts of the worker's device.
         pixels: Hash of what it made.
-        inputs: Fingerprints of the encoded 'instruction' and 'photograph'.
+        inputs: Fingerprints of the encoded 'instruction' and 'photograph', and the session's ways of computing.
 
     Returns:
         The document as it should be stored now, and a sentence to be said ('' when all is as before).
@@ -95,11 +95,20 @@ def compare(
     return {"entries": entries}, note
 
 
+_STAGES = ("instruction", "photograph")
+
+
 def _where(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """A sentence about the first stage that differs."""
+    """A sentence about the first stage that differs, and one about what is computed in another way."""
     if not before or not now:
         return "At which stage is not known."
-    other = [name for name in ("instruction", "photograph") if before.get(name) != now.get(name)]
+    ways = [f"{name}: {before[name]} then, {now[name]} now" for name in sorted({*before} & {*now} - {*_STAGES})
+            if before[name] != now[name]]
+    return _stage(before, now) + (f" It is computed in another way ({'; '.join(ways)})." if ways else "")
+
+
+def _stage(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    other = [name for name in _STAGES if before.get(name) != now.get(name)]
     if other:
         return f"The encoded {' and '.join(other)} {'differs' if len(other) == 1 else 'differ'} already."
     return "Its encoded instruction and photograph are as before, so denoising or decoding differs."

@@ -13,10 +13,10 @@ from whichlora.run.events import RunEvent
 from whichlora.run.ledger import Ledger
 from whichlora.run.runner import RunSummary
 from whichlora.run.schedule import blocks, pending_cells
+from whichlora.run.staff import Place, Staff, no_worker
 from whichlora.types import Cell, Plan
 
 if TYPE_CHECKING:
-    from whichlora.run.crew import Crew, Place
     from whichlora.run.wire import Head
 
 _TRIES = 2
@@ -62,7 +62,7 @@ class CellJob:
     """See `crew.Job`."""
 
     def __init__(
-        self, crew: Crew, plan: Plan, wanted: Collection[str] | None, watch: Callable[[RunEvent], None]
+        self, crew: Staff, plan: Plan, wanted: Collection[str] | None, watch: Callable[[RunEvent], None]
     ) -> None:
         self._crew, self._plan, self._watch = crew, plan, watch
         self._started = time.monotonic()
@@ -88,6 +88,8 @@ class CellJob:
         self._teller: int | None = None
         """The worker whose encoding is told to those who watch; all do the same."""
         self._message: dict[str, Any] = {}
+        self._notes: set[str] = set()
+        """What workers said of how they compute; said once, however many say it."""
 
     # ------------------------------------------------------------------ Job
 
@@ -126,6 +128,9 @@ class CellJob:
             self._progress(place, head)
         elif kind in ("made", "failed"):
             self._settle(place, head, body)
+        elif kind == "note" and head["text"] not in self._notes:
+            self._notes.add(head["text"])
+            self._crew.say(f"{place.hand.name if place.hand else 'a worker'}: {head['text']}")
 
     def lost(self, place: Place, reason: str) -> None:
         """Hand its cells to others; the one that it was making is to blame."""
@@ -153,8 +158,6 @@ class CellJob:
 
     def give_up(self, reason: str) -> None:
         """Nobody is left to make the cells."""
-        from whichlora.run.crew import no_worker
-
         if not self.finished():
             raise no_worker(reason)
 

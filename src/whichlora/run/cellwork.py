@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from whichlora.errors import MachineError, RefusedError
@@ -18,25 +18,9 @@ from whichlora.run.controls import control_picture
 from whichlora.run.digests import digest
 from whichlora.run.encoding import Encoded, Wanted, encode_into, wanted_encodings
 from whichlora.run.environment import environment
+from whichlora.run.made import Made
 from whichlora.run.pictures import parameters_text, pixel_hash
 from whichlora.types import Candidate, Cell, EditCase, Plan
-
-
-@dataclass(frozen=True)
-class Made:
-    """A finished picture that is not stored yet."""
-
-    picture: Picture
-    """The pixels."""
-    parameters: str
-    """Settings in A1111's text form."""
-    facts: dict[str, Any]
-    """As in `Generation.facts`."""
-    seconds: dict[str, float]
-    """Seconds by stage: 'denoise', 'decode' (control rows have none), 'total'; and 'gap', the seconds before it, within
-    the same job, during which nothing was asked of the device. Of pictures made together each has its share."""
-    peak_memory_bytes: int
-    """As in `Generation`."""
 
 
 class IdleClock:
@@ -128,14 +112,15 @@ class CellWork:
         return wanted_encodings(with_canary, (*cells, canary.cell), self._encoded)
 
     def canary_pixels(self, canary: Canary) -> tuple[str, dict[str, str]]:
-        """Make the canary; the hash of its pixels, and fingerprints of what went into them."""
+        """Make the canary; the hash of its pixels, and of what went into them: fingerprints, and ways of computing."""
         self.session.switch(canary.candidate)
         self.forget_active()
         case = self._cases[canary.cell.case]
         (picture, _), = self._generate(canary.candidate, [(case, canary.cell.seed)])
         self._idle.forget()
         prompt, negative, images = self._encoded.inputs(canary.candidate, case)
-        return pixel_hash(picture), {"instruction": digest(prompt, negative), "photograph": digest(images)}
+        ways: Any = getattr(self.session, "ways", dict)
+        return pixel_hash(picture), {**ways(), "instruction": digest(prompt, negative), "photograph": digest(images)}
 
     # ------------------------------------------------------------------ cells
 

@@ -18,6 +18,9 @@ def environment() -> dict[str, str]:
         return {
             "device": str(torch.cuda.get_device_name()), **facts, "cuda": str(torch.version.cuda or torch.version.hip),
             "driver": str(driver), "cudnn": str(torch.backends.cudnn.version()),
+            # cuBLAS chooses by their number, which a partition lowers; noise is drawn on the processor.
+            "multiprocessors": str(torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count),
+            "processor": str(getattr(torch.backends.cpu, "get_cpu_capability", lambda: "?")()),
         }
     if torch.backends.mps.is_available():
         return {"device": "Apple GPU", **facts, "macos": platform.mac_ver()[0]}

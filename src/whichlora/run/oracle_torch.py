@@ -1,4 +1,4 @@
-"""The weight oracle where the weights lie: the arithmetic of `oracle.compare` in torch's float64, on any device.
+"""The weight oracle where the weights lie: the arithmetic of `comparing.compare` in torch's float64, on any device.
 
 float64 runs at 1/64 of fp32's rate on consumer cards. That is no reason for another format: of the work per value
 (two products over the rank, some thirty simple operations) even such a card does 20 billion values of rank 32 in
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from whichlora.run import oracle
-from whichlora.run.oracle import Comparison
+from whichlora.run import comparing
+from whichlora.run.comparing import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-    from whichlora.run.oracle import Parts
+    from whichlora.run.comparing import Parts
 
 _BLOCK = {"cpu": 1 << 20}
 """Values compared at once: a dozen float64 temporaries of them exist. More where starting an operation is dear."""
@@ -50,7 +50,7 @@ def sums(session: Any, label: str, parts: Parts, precision: str) -> Callable[[],
         # A card filled to the brim: this module goes to the processor, with the same result.
         pristine = found = None
         torch.cuda.empty_cache()
-    there = oracle.compare(session.pristine(label), session.weights(label), parts, precision)
+    there = comparing.compare(session.pristine(label), session.weights(label), parts, precision)
     return lambda: there
 
 
@@ -63,7 +63,7 @@ def _brings(numbers: Tensor) -> Callable[[], Comparison]:
 
 
 def _sums(pristine: Tensor, found: Tensor, parts: Parts, precision: str) -> Tensor:
-    """See `oracle.compare`: every line there has its line here."""
+    """See `comparing.compare`: every line there has its line here."""
     total = torch.zeros(5, dtype=torch.float64, device=pristine.device)
     for rows, delta, slack in _changes(pristine, parts):
         before, raw = pristine[rows].double(), found[rows]
@@ -72,7 +72,7 @@ def _sums(pristine: Tensor, found: Tensor, parts: Parts, precision: str) -> Tens
         off = (now - target).abs_()
         total[0] += delta.square().sum()
         total[1] += off.square().sum()
-        if precision in oracle.HALF:
+        if precision in comparing.HALF:
             slack = slack + (before.abs_() + delta.abs()).mul_(2.0**-23)
             low, high = (_rounded(edge, precision) for edge in (target - slack, target + slack))
             total[3] += torch.count_nonzero(low != high)
@@ -120,5 +120,5 @@ def _brought(array: Any, device: torch.device) -> Tensor:
 
 
 def _rounded(values: Tensor, precision: str) -> Tensor:
-    """To the nearest bf16 or fp16 value by way of fp32, ties to even, as `oracle.rounded`."""
+    """To the nearest bf16 or fp16 value by way of fp32, ties to even, as `comparing.rounded`."""
     return values.float().to(_FORMATS[precision])

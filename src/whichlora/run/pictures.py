@@ -19,7 +19,7 @@ from whichlora.suite.photos import open_picture
 from whichlora.types import Candidate, Cell, EditCase, Plan, instruction
 
 if TYPE_CHECKING:
-    from whichlora.run.cellwork import Made
+    from whichlora.run.made import Made
 
 
 def photograph_reader(plan: Plan, folder: Path) -> Callable[[str], Picture]:

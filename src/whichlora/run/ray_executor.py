@@ -10,17 +10,47 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import whichlora
+from whichlora.company import SHARED_VARIABLE, WORKERS_VARIABLE
 from whichlora.errors import MachineError
+from whichlora.machine.probe import read_ram
 from whichlora.run.executor import Inbox, Setup
+from whichlora.run.one_host import meet
 from whichlora.run.wire import Head
 from whichlora.run.workbench import Picture, Workbench
+
+
+@dataclass(frozen=True)
+class Company:
+    """What an actor is told of the others of its run."""
+
+    workers: int = 1
+    """How many there are, on all machines."""
+    token: str = ""
+    """What those of one machine find each other by."""
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    """Node id → how many actors it has room for."""
+
+    def join(self, node: str) -> None:
+        """Let this process share with the other actors of its machine; before the base is loaded."""
+        here = min(self.workers, self.rooms.get(node, self.workers))
+        for told in (SHARED_VARIABLE, WORKERS_VARIABLE):
+            os.environ.pop(told, None)
+        if here <= 1:
+            return
+        # What was free before the first actor began, nobody knows; of the whole memory each gets its part at most.
+        os.environ[WORKERS_VARIABLE] = f"{here}:{read_ram()[0]}"
+        file = meet(self.token)
+        if file is not None:
+            os.environ[SHARED_VARIABLE] = str(file)
 
 
 class RayExecutor:
@@ -44,12 +74,15 @@ class RayExecutor:
         if self._joined:
             self._join(address)
         self.size = self._size(workers)
+        self._token = secrets.token_hex(16)
         self._hands: list[ActorHand] = []
 
     def hire(self, number: int, inbox: Inbox) -> ActorHand:
         """Ask the cluster for an actor; while it has no room, the actor waits."""
         kind = self._ray.remote(max_restarts=0, num_gpus=self._gpus, num_cpus=1)(Actor)
-        actor = kind.remote(self._setup)
+        unit = "GPU" if self._gpus else "CPU"
+        rooms = {node["NodeID"]: int(node["Resources"].get(unit, 0)) for node in self._ray.nodes() if node["Alive"]}
+        actor = kind.remote(self._setup, Company(self.size, self._token, rooms))
         hand = ActorHand(f"actor {number + 1}", self._ray, actor, inbox)
         self._hands = [old for old in self._hands if not old.ended] + [hand]
         return hand
@@ -96,7 +129,10 @@ class RayExecutor:
 class Actor:
     """What runs on a node: a workbench, rebuilt from these arguments whenever an actor is hired."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, company: Company) -> None:
+        import ray
+
+        company.join(ray.get_runtime_context().get_node_id())
         self._bench = Workbench(setup.base, setup.device, setup.folder)
 
     def obey(self, command: Mapping[str, Any]) -> Iterator[tuple[Head, bytes]]:

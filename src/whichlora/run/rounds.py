@@ -131,7 +131,7 @@ def _who_stays(
     told = float((~np.isnan(passed[:, columns])).mean()) if columns else 0.0
     if told < LEAST_TOLD:
         raise RefusedError(
-            f"Only {100 * told:.0f} % of the pictures of this round could be scored, too few to drop anybody.",
+            f"Only {100 * told:.0f}% of the pictures of this round could be scored, too few to drop anybody.",
             fix="See why with: whichlora score PROJECT. Or measure everything: whichlora run PROJECT --full",
         )
     return [field[i] for i in survivors(passed[:, columns], [steps.families[i] for i in columns], keep)], ""

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from whichlora.errors import MachineError
 from whichlora.families.base import Picture, Session
-from whichlora.run.cellwork import CellWork, Made, failure_reason
+from whichlora.run.cellwork import CellWork, failure_reason
 from whichlora.run.events import RunEvent
 from whichlora.run.ledger import Ledger
+from whichlora.run.made import Made
 from whichlora.run.pictures import picture_bytes
 from whichlora.run.schedule import blocks, in_groups, pending_cells
 from whichlora.store import Store

@@ -9,6 +9,8 @@ Commands ('do') and their replies ('is'), which bear the command's 'job' number:
                                       or failed {reason}
     prefetch {candidate}            → nothing
 
+Besides, 'note' {text} before 'ready' and 'computed': what the user should know of how this worker computes.
+
 Cells of one command are made in one pass where that is cheaper. If the pass fails, each is made alone, and 'began' says
 which one is at work, so that whatever ends the worker is blamed on the right cell.
 
@@ -29,8 +31,9 @@ from whichlora.errors import MachineError, RefusedError, UserError, WhichloraErr
 from whichlora.findings import build
 from whichlora.run.admit import AdmitReport, admit_all, noise_floor
 from whichlora.run.canary import Canary
-from whichlora.run.cellwork import CellWork, Made, failure_reason
+from whichlora.run.cellwork import CellWork, failure_reason
 from whichlora.run.environment import environment
+from whichlora.run.made import Made
 from whichlora.run.pictures import photograph_reader, picture_bytes
 from whichlora.run.wire import Head
 from whichlora.types import BaseModel, Candidate, Cell, Plan
@@ -71,6 +74,7 @@ class Workbench:
         self._work: CellWork | None = None
         self._canaries: dict[str, tuple[str, dict[str, str]]] = {}
         self._floor: float | None = None
+        self._told: set[str] = set()
 
     def handle(self, command: Mapping[str, Any]) -> Iterator[Reply]:
         """Do what a command says; never raises anything but KeyboardInterrupt and SystemExit."""
@@ -122,6 +126,7 @@ class Workbench:
             self._canaries[key] = self._canaries.get(key) or work.canary_pixels(canary)
             pixels, inputs = self._canaries[key]
             yield {"is": "canary", "key": key, "pixels": pixels, "inputs": inputs, "environment": environment()}
+        yield from self._notes()
         yield {"is": "ready", "together": {name: many for name in {cell.candidate for cell in cells}
                                            if (many := work.together(name)) > 1}}
 
@@ -145,6 +150,7 @@ class Workbench:
                         yield {"is": "failed", "cell": group[0].id, "reason": failure_reason(error)}
                     continue
                 many = work.together(group[0].candidate)
+                yield from self._notes()
                 for cell in group:
                     yield {"is": "computed", "cell": cell.id, "switch_s": switch_s, "together": many}
                     switch_s = 0.0
@@ -155,6 +161,14 @@ class Workbench:
     def _prefetch(self, command: Mapping[str, Any]) -> Iterator[Reply]:
         self._ready_work().prefetch(command["candidate"])
         yield from ()
+
+    def _notes(self) -> Iterator[Reply]:
+        """Remarks of the session that were not passed on yet."""
+        tell: Any = getattr(self._ready_work().session, "remarks", None)
+        for text in tell() if tell is not None else ():
+            if text not in self._told:
+                self._told.add(text)
+                yield {"is": "note", "text": text}
 
     def _ready_work(self) -> CellWork:
         if self._work is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from whichlora.errors import MachineError, ProjectError
 from whichlora.lease import on_network_disk
+from whichlora.quoting import quoted
 from whichlora.store import votes
 
 SCHEMA_VERSION = 1
@@ -56,7 +57,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         MachineError: The disk refused.
     """
     if not create and not path.exists():
-        raise ProjectError(f"'{path.parent}' holds no project store.", fix="Run 'whichlora run' there first.")
+        raise ProjectError(f"'{path.parent}' holds no project store.",
+                           fix=f"Run first: whichlora run {quoted(path.parent)}")
     try:
         connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         _prepare(connection, "DELETE" if on_network_disk(path) else "WAL")
@@ -69,7 +71,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             ) from error
         raise ProjectError(
             f"'{path}' is not a store that whichlora can read: {error}.",
-            fix=f"Save what can be saved with: whichlora doctor {path.parent} --repair",
+            fix=f"Save what can be saved with: whichlora doctor {quoted(path.parent)} --repair",
         ) from error
     return connection
 

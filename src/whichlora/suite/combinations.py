@@ -37,17 +37,17 @@ def load_combinations(path: Path) -> list[CandidateSpec]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise SuiteError(f"'{path}' cannot be read: {str(error).splitlines()[0]}.",
-                         fix="Delete it and run 'whichlora combine' again.") from error
+                         fix="Delete it and run again: whichlora combine PROJECT") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("candidates"), list):
         raise SuiteError(f"'{path}' does not begin with 'schema: {SCHEMA}' and a list of candidates.",
-                         fix="Delete it and run 'whichlora combine' again.")
+                         fix="Delete it and run again: whichlora combine PROJECT")
     try:
         return [CandidateSpec.model_validate(entry) for entry in data["candidates"]]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SuiteError(f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}.",
-                         fix="Correct it, or delete the file and run 'whichlora combine' again.") from error
+                         fix="Correct it, or delete the file and run again: whichlora combine PROJECT") from error
 
 
 def save_combinations(path: Path, rows: Sequence[CandidateSpec]) -> None:
@@ -77,5 +77,5 @@ def with_combinations(suite: Suite, path: Path) -> Suite:
     unknown = next((row for row in rows if row.sampler is not None and row.sampler not in suite.samplers), None)
     if unknown is not None:
         raise SuiteError(f"{path}: '{unknown.name}' names a sampler '{unknown.sampler}', which the suite lacks.",
-                         fix="Delete the file and run 'whichlora combine' again.")
+                         fix="Delete the file and run again: whichlora combine PROJECT")
     return suite.model_copy(update={"candidates": [*suite.candidates, *rows]})

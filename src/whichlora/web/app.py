@@ -29,8 +29,8 @@ from whichlora.web.viewer import ViewerPages
 PAGES = {"/": "home.html", "/pairs": "pairs.html", "/rate": "rate.html", "/extremes": "extremes.html",
          "/viewer": "viewer.html"}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-SHARED = {"stage.js": "stage.js", "report.css": "report.css"}
-"""Files of the report that the pages use too: one stage for pictures, one look."""
+SHARED = {"stage.js": "stage.js", "controls.js": "controls.js", "report.css": "report.css"}
+"""Files of the report that the pages use too: one stage for pictures, the keys that move it, one look."""
 
 
 def build_app(folder: Path, plan: Plan, sessions: Sessions) -> Guard:

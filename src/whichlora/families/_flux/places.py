@@ -13,6 +13,7 @@ from pathlib import Path
 from whichlora.errors import UserError
 from whichlora.families._qwen.identity import weight_identity
 from whichlora.families._qwen.places import check_weight_file, read_json, read_safetensors_header
+from whichlora.quoting import quoted
 from whichlora.types import fingerprint
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -107,4 +108,4 @@ def _folder(location: str) -> tuple[Path, str]:
         return Path(snapshot_download(location, local_files_only=True)), location
     except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise UserError(f"The base '{location}' is neither a folder nor in the local Hugging Face cache.",
-                        fix=f"Fetch it with: whichlora fetch {location}") from error
+                        fix=f"Fetch it with: whichlora fetch {quoted(location)}") from error

@@ -87,8 +87,6 @@ class Switcher:
 
         from whichlora.families._qwen.patches import Tally
 
-        if torch.get_float32_matmul_precision() != "highest":
-            torch.set_float32_matmul_precision("highest")
         self._branches.clear()
         self._store.begin()
         tally, written = Tally(), set[str]()

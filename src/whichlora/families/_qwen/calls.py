@@ -27,6 +27,8 @@ class Call:
     """The encoded instruction: 1 × tokens × width, constant over the steps."""
     shapes: list[list[tuple[int, int, int]]]
     """(frames, height, width) in tokens of the output and of every reference, as diffusers takes them."""
+    picture: int = 0
+    """Which of the pictures made together it belongs to."""
 
 
 class PlainEngine:

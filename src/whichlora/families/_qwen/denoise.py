@@ -173,7 +173,8 @@ class _Inputs:
         """The forwards of a step: with the instruction, and without where there is guidance."""
         from whichlora.families._qwen.calls import Call
 
-        found = [Call((self._number, "with"), noisy, self._references, self._embeds, self._shapes)]
+        found = [Call((self._number, "with"), noisy, self._references, self._embeds, self._shapes, self._number)]
         if guiding and self.against is not None:
-            found.append(Call((self._number, "without"), noisy, self._references, self.against, self._shapes))
+            found.append(Call((self._number, "without"), noisy, self._references, self.against, self._shapes,
+                              self._number))
         return found

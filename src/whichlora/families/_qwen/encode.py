@@ -81,7 +81,7 @@ def encode_prompt(parts: Any, prompt: str, pictures: list[Any], area_px: int, po
         positions: 'true', or 'stock' for what the pipeline does with transformers 5.
 
     Returns:
-        Embeddings, 1 × tokens × width, on the base's device.
+        Embeddings, 1 × tokens × width, where the text encoder runs.
     """
     import torch
 
@@ -93,7 +93,8 @@ def encode_prompt(parts: Any, prompt: str, pictures: list[Any], area_px: int, po
                             fix="Remove references from the case, or use Qwen-Image-Edit-2509 or 2511.")
         marks = ONE_PICTURE
     text = SYSTEM_PROMPT + marks + prompt + CLOSING
-    inputs = parts.processor(text=[text], images=shown or None, padding=True, return_tensors="pt").to(parts.device)
+    inputs = parts.processor(text=[text], images=shown or None, padding=True, return_tensors="pt")
+    inputs = inputs.to(parts.encoder_device)
     encoder = parts.text_encoder
     arguments = {
         "input_ids": inputs["input_ids"],

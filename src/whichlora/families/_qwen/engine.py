@@ -9,6 +9,7 @@ and every block's modulations for the whole schedule of noise levels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from whichlora.families._qwen.calls import Call
     from whichlora.families._qwen.linear import Dense
     from whichlora.families._qwen.weights import Store
+
+
+_PROGRAMS = 256
+"""Programs of the compiled block that may be kept: several for each size of pictures."""
 
 
 @dataclass(eq=False)
@@ -95,7 +100,7 @@ class FastEngine:
         # The load gate's small probes are not worth a program of their own.
         self._least_tokens = 1024 if compiled is True else 0
         if compiled:
-            backend = {} if compiled is True else {"backend": compiled}
+            backend = by_rule() if compiled is True else {"backend": compiled}
             self._run = torch.compile(self._eager, fullgraph=True, **backend)
         self._levels: Tensor | None = None
         self._rows: list[tuple[Tensor, Tensor]] = []
@@ -226,15 +231,19 @@ class FastEngine:
         self, running: Sequence[_Running], extras: Sequence[Extra], weights: BlockWeights,
         modulation: tuple[Tensor, Tensor],
     ) -> Any:
-        """One block for all forwards at once; None where the kernels do not serve, and never again once they failed."""
+        """One block, the forwards of a picture at once; None where the kernels do not serve, and never again once they failed."""
         if not self._kernels or not fused.suits(weights):
             return None
         if any(each.img.shape[1] < self._least_tokens or len(each.img) > 1 for each in running):
             return None
-        streams = [fused.Stream(each.img, each.txt, each.tables[:2], extra)
-                   for each, extra in zip(running, extras, strict=True)]
+        found: list[Any] = []
         try:
-            return fused.fused_block(streams, modulation, weights, self._attend)
+            # Only forwards of one picture share products: with another picture's text beside its own, a product has
+            # more rows, for which the library may sum in another order, and a picture must not depend on its neighbour.
+            for _, group in groupby(zip(running, extras, strict=True), key=lambda pair: pair[0].call.picture):
+                streams = [fused.Stream(each.img, each.txt, each.tables[:2], extra) for each, extra in group]
+                found += fused.fused_block(streams, modulation, weights, self._attend)
+            return found
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -253,7 +262,10 @@ class FastEngine:
         torch._dynamo.maybe_mark_dynamic(txt, 1)
         torch._dynamo.maybe_mark_dynamic(rest[1][0], 1)
         try:
-            return self._run(img, txt, *rest)
+            # A size of pictures gets a program of its own. Left alone, the compiler makes the second size's program
+            # serve all later ones, and which bits a picture gets would depend on what was made before it.
+            with torch._dynamo.config.patch(automatic_dynamic_shapes=False, recompile_limit=_PROGRAMS):
+                return self._run(img, txt, *rest)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -289,6 +301,13 @@ class FastEngine:
         if self._shortcuts != NONE:
             found["shortcuts"] = self._shortcuts.text()
         return found
+
+
+def by_rule() -> dict[str, Any]:
+    """Options of torch.compile that forbid choosing a kernel by trial runs where that could change sums."""
+    from torch._inductor import config
+
+    return {"options": {"deterministic": True}} if hasattr(config, "deterministic") else {}
 
 
 def _reason(error: Exception) -> str:

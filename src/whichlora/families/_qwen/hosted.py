@@ -31,6 +31,7 @@ class HostStore:
     def __init__(
         self, model: Any, device: Any, *, copy: bool, fill: Callable[[str, Tensor], None] | None = None,
         budget_bytes: int = 0, slots: int = 0, share: tuple[int, str] | None = None,
+        alone: Callable[[], None] = lambda: None,
     ) -> None:
         """Take a model; see `streaming.StreamedStore` for the other arguments.
 
@@ -38,7 +39,10 @@ class HostStore:
         them, mapped from their files, and are read from there whenever they are loaded.
 
         `share`: a file in memory that all workers of the machine lay the blocks out in, and what the blocks are.
+        `alone` is called when they cannot be shared, before a copy of one's own is made; it may refuse.
         """
+        self.notes: list[str] = []
+        """Sentences about what was not possible."""
         self.device = torch.device(device)
         self.blocks = len(model.transformer_blocks)
         self._pin = self.device.type == "cuda"
@@ -49,13 +53,12 @@ class HostStore:
         self._layout, self._mod_layout = forward_layout(first), modulation_layout(first)
         self._dtype = next(first.parameters()).dtype
         self._check(budget_bytes, slots)
-        self._shared = self._join(share) if share is not None and copy else None
+        self._shared = self._join(share, alone) if share is not None and copy else None
         self._host = [
             self._to_host(index, block, fill) if copy else None for index, block in enumerate(model.transformer_blocks)
         ]
-        if self._shared is not None and self._pin:
-            # Refused, the copies are slower and the bits the same.
-            self._shared.page_lock()
+        if self._pin and copy:
+            self._lock_pages()
         self._patches: list[dict[str, Patch]] = [{} for _ in range(self.blocks)]
         self._overrides: list[dict[str, Tensor]] = [{} for _ in range(self.blocks)]
         self._pristine = Pristine()
@@ -79,13 +82,26 @@ class HostStore:
                     self._draw(index, block, layout, flat, fill if empty else None)
         return flats[0], flats[1]
 
-    def _join(self, share: tuple[int, str]) -> SharedBlocks | None:
+    def _join(self, share: tuple[int, str], alone: Callable[[], None]) -> SharedBlocks | None:
         """The blocks that all workers share; None when the others hold something else."""
         sizes = self._layout.numel, self._mod_layout.numel
         try:
             return SharedBlocks(*share, self.blocks, sizes, self._dtype)
-        except (OSError, ValueError):
-            return None  # a copy of one's own is always right
+        except (OSError, ValueError) as error:
+            alone()  # there may be no room for a copy of one's own, which is always right
+            self.notes.append(f"This worker holds its own copy of the weights in host memory: {error}.")
+            return None
+
+    def _lock_pages(self) -> None:
+        """Say in a sentence where the system did not lock the pages."""
+        if self._shared is not None:
+            why = self._shared.page_lock()
+        else:
+            kept = [flat for host in self._host if host is not None for flat in host]
+            why = "" if all(flat.is_pinned() for flat in kept) else "the system allows no more of it"
+        if why:
+            self.notes.append(f"Host memory could not be page-locked ({why}): copies to the GPU are slower, pictures are "
+                              "the same.")
 
     def _draw(
         self, index: int, block: Any, layout: Layout, flat: Tensor, fill: Callable[[str, Tensor], None] | None

@@ -51,7 +51,8 @@ class Parts:
         if self.places.random_weights:
             from whichlora.families._qwen.random_weights import random_transformer
 
-            return self._ready(random_transformer(self, blocks=not self._in_host_memory))
+            return self._ready(random_transformer(
+                self.places.folder, self.device, self.dtype, blocks=not self._in_host_memory))
         file = self.places.transformer_file
         if file is None:
             model = self._pretrained(QwenImageTransformer2DModel, "transformer")
@@ -70,7 +71,7 @@ class Parts:
         if self.places.random_weights:
             from whichlora.families._qwen.random_weights import random_vae
 
-            return self._ready(random_vae(self))
+            return self._ready(random_vae(self.places.folder, self.dtype))
         return self._ready(self._pretrained(AutoencoderKLQwenImage, "vae"))
 
     @cached_property
@@ -81,7 +82,8 @@ class Parts:
         if self.places.random_weights:
             from whichlora.families._qwen.random_weights import random_text_encoder
 
-            return self._ready(random_text_encoder(self), self.encoder_device)
+            return self._ready(
+                random_text_encoder(self.places.folder, self.encoder_device, self.dtype), self.encoder_device)
         return self._ready(Qwen2_5_VLForConditionalGeneration.from_pretrained(
             str(self.places.folder / "text_encoder"), dtype=self.dtype, use_safetensors=True, local_files_only=True,
         ), self.encoder_device)

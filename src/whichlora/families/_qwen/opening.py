@@ -12,7 +12,9 @@ from whichlora.errors import MachineError
 from whichlora.families._qwen.calls import PlainEngine
 from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.files import shape_of
-from whichlora.families._qwen.profiles import RESERVE_BYTES, Settings, holding, too_small, transformer_bytes
+from whichlora.families._qwen.profiles import (
+    RESERVE_BYTES, VAE_BYTES_PER_PX, Settings, holding, too_small, transformer_bytes,
+)
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.shared import bytes_there, offered
 from whichlora.families._qwen.streaming import StreamedStore
@@ -75,18 +77,22 @@ def _store(parts: Parts, settings: Settings, device: Any) -> Store:
     share = None if file is None else (file, f"{parts.places.location}|{parts.places.transformer_file}|{parts.dtype}")
     # What the workers hold together is paid for once, and what is there already needs no room.
     need = inside if file is None else max(0, inside - bytes_there(file))
+
+    def alone() -> None:
+        check_host_room(settings, inside, shared=False)
+
     if settings.profile != "exact":
         _need_kernel(settings.profile, device)
         copy = _host_bytes(settings, shared=file is not None) >= need * 1.35
-        return QuantisedStore(parts.in_host_memory(), device, settings.profile, copy=copy, fill=fill, share=share)
+        return QuantisedStore(parts.in_host_memory(), device, settings.profile, copy=copy, fill=fill, share=share,
+                              alone=alone)
     if holding(settings, inside + outside, free) == "resident":
         return ResidentStore(parts.transformer, device, fuse=True)
     budget = settings.budget_bytes
     budget = free - outside - RESERVE_BYTES if budget is None else budget
-    if device.type == "cuda":
-        check_host_room(settings, need, shared=file is not None)
+    check_host_room(settings, need, shared=file is not None)
     try:
-        return StreamedStore(parts.in_host_memory(), device, budget, fill=fill, share=share)
+        return StreamedStore(parts.in_host_memory(), device, budget, fill=fill, share=share, alone=alone)
     except MemoryError as error:
         raise too_small("bf16-streamed", str(error)) from error
 
@@ -118,6 +124,17 @@ def step_down(parts: Parts, settings: Settings, machine: Machine, reason: str) -
     machine.store = machine.engine = None
     parts.forget_transformer()
     return open_machine(parts, settings), settings, sentence
+
+
+def make_room_for_vae(machine: Machine, settings: Settings, pixels: int) -> None:
+    """Let weights leave a card that has hardly any memory free; the next forward brings them back.
+
+    Where a workspace does not fit, torch silently takes another of cuDNN's kernels, and keeps to it: the picture's bits
+    would depend on how much memory was free. Weights of a quantised profile stay: making them again takes too long.
+    """
+    need = VAE_BYTES_PER_PX * pixels
+    if settings.profile == "exact" and machine.store.device.type == "cuda" and free_bytes(machine.store.device) < need:
+        machine.store.park(need)
 
 
 def _need_kernel(profile: str, device: Any) -> None:

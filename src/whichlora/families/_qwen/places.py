@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whichlora.errors import UserError
+from whichlora.quoting import quoted
 
 HINTS = "whichlora.json"
 """Optional file in a base folder: {'id': …, 'sampler': {settings of SamplerProfile}, 'random_weights': true}."""
@@ -205,7 +206,7 @@ def _folder_of(location: str, revision: str | None) -> tuple[Path, str]:
     except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise UserError(
             f"The base '{location}' is neither a folder nor in the local Hugging Face cache.",
-            fix=f"Fetch it with: whichlora fetch {location}",
+            fix=f"Fetch it with: whichlora fetch {quoted(location)}",
         ) from error
     return Path(found), location
 

@@ -32,6 +32,8 @@ EXACT = ("auto", "bf16", "bf16-streamed")
 RESERVE_BYTES = 15 * GIB // 2
 """Device memory left for activations, modulations and the VAE at 1024² with up to three references: blocks and buffers
 take what is left."""
+VAE_BYTES_PER_PX = 3 * 1024
+"""Device memory that must be free, per pixel, when the VAE begins: its activations and cuDNN's workspaces."""
 ENCODER_BYTES = 17 * GIB
 """Room that the text encoder of 8.3 billion parameters needs on the device."""
 _NEXT = {"bf16": "bf16-streamed", "bf16-streamed": "fp8", "fp8": "nf4"}

@@ -32,6 +32,7 @@ class QuantisedStore(HostStore):
     def __init__(
         self, model: Any, device: Any, kind: str, *, copy: bool = True,
         fill: Callable[[str, Tensor], None] | None = None, share: tuple[int, str] | None = None,
+        alone: Callable[[], None] = lambda: None,
     ) -> None:
         """Take a model whose blocks are in host memory.
 
@@ -42,8 +43,9 @@ class QuantisedStore(HostStore):
             copy: Whether host memory holds a copy of the blocks; else their files are read again at every switch.
             fill: Writes a parameter's values into host memory, for a model without storage ('meta').
             share: See `HostStore`.
+            alone: See `HostStore`.
         """
-        super().__init__(model, device, copy=copy, fill=fill, share=share)
+        super().__init__(model, device, copy=copy, fill=fill, share=share, alone=alone)
         self.name = kind
         self._round = _ROUNDERS[kind]
         self._blocks: dict[int, BlockWeights] = {}

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from pathlib import Path
 
-    from whichlora.families._qwen.loading import Parts
+    from torch import Tensor
 
 
 def draw(name: str, out: Tensor) -> None:
@@ -45,17 +45,17 @@ def _uniform(name: str, out: Tensor, bound: float) -> None:
         out.copy_(drawn)
 
 
-def random_transformer(parts: Parts, *, blocks: bool) -> Any:
-    """The transformer of a base's configuration; with `blocks` on the device, else with blocks that have no storage."""
+def random_transformer(folder: Path, device: str, dtype: torch.dtype, *, blocks: bool) -> Any:
+    """The transformer that a base's folder configures; blocks on the device, or without storage."""
     from accelerate import init_empty_weights
     from diffusers import QwenImageTransformer2DModel  # pyright: ignore[reportPrivateImportUsage]
 
-    config: Any = QwenImageTransformer2DModel.load_config(str(parts.places.folder / "transformer"))
-    with init_empty_weights(), _numbers(parts.dtype):
+    config: Any = QwenImageTransformer2DModel.load_config(str(folder / "transformer"))
+    with init_empty_weights(), _numbers(dtype):
         model: Any = QwenImageTransformer2DModel.from_config(config)
     for name, child in model.named_children():
         if name != "transformer_blocks" or blocks:
-            child.to_empty(device=parts.device)
+            child.to_empty(device=device)
             for inner, weight in child.named_parameters():
                 draw(f"{name}.{inner}", weight.data)
     # Computed at construction, outside any parameter: not to be left without storage.
@@ -65,25 +65,25 @@ def random_transformer(parts: Parts, *, blocks: bool) -> Any:
     return model
 
 
-def random_vae(parts: Parts) -> Any:
-    """The VAE of a base's configuration."""
+def random_vae(folder: Path, dtype: torch.dtype) -> Any:
+    """The VAE that a base's folder configures."""
     from diffusers import AutoencoderKLQwenImage  # pyright: ignore[reportPrivateImportUsage]
 
     torch.manual_seed(20509)
-    config: Any = AutoencoderKLQwenImage.load_config(str(parts.places.folder / "vae"))
-    with _numbers(parts.dtype):
+    config: Any = AutoencoderKLQwenImage.load_config(str(folder / "vae"))
+    with _numbers(dtype):
         return AutoencoderKLQwenImage.from_config(config)
 
 
-def random_text_encoder(parts: Parts) -> Any:
-    """The text encoder of a base's configuration, made on its device."""
+def random_text_encoder(folder: Path, device: str, dtype: torch.dtype) -> Any:
+    """The text encoder that a base's folder configures, made on its device."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    text = (parts.places.folder / "text_encoder" / "config.json").read_text(encoding="utf-8")
+    text = (folder / "text_encoder" / "config.json").read_text(encoding="utf-8")
     torch.manual_seed(20509)
-    with _numbers(parts.dtype), torch.device(parts.encoder_device):
+    with _numbers(dtype), torch.device(device):
         return Qwen2_5_VLForConditionalGeneration._from_config(
-            Qwen2_5_VLConfig.from_dict(json.loads(text)), dtype=parts.dtype
+            Qwen2_5_VLConfig.from_dict(json.loads(text)), dtype=dtype
         )
 
 

@@ -74,7 +74,7 @@ class QwenSession:
             self._make_room()
         self.counts["prompt"] += 1
         positions = self.base.options.get("text_positions", "true")
-        with self._attention():
+        with self._stated():
             embeds = encode.encode_prompt(self._parts, prompt, pictures, sampler.condition_area_px, positions)
         self._memory.note()
         return encode.PromptEncoding(embeds.cpu())
@@ -83,8 +83,8 @@ class QwenSession:
         """Encode a photograph at the sampler's reference area."""
         self.counts["image"] += 1
         self._prepare_vae()
-        latents = self._within_memory(
-            lambda: encode.encode_image(self._parts, picture, sampler.reference_area_px))
+        latents = self._through_vae(
+            sampler.reference_area_px, lambda: encode.encode_image(self._parts, picture, sampler.reference_area_px))
         self._memory.note()
         return latents
 
@@ -147,15 +147,17 @@ class QwenSession:
     def decode(self, latents: encode.ImageLatents) -> Picture:
         """Turn latents into a picture."""
         self._prepare_vae()
-        picture = self._within_memory(lambda: encode.decode(self._parts, latents))
+        picture = self._through_vae(
+            latents.height_px * latents.width_px, lambda: encode.decode(self._parts, latents))
         self._memory.note()
         return picture
 
     def round_trip(self, picture: Picture, sampler: SamplerProfile) -> Picture:
         """Encode and decode a picture without any edit; counts as no encoding of the run."""
         self._prepare_vae()
-        return self._within_memory(
-            lambda: encode.decode(self._parts, encode.encode_image(self._parts, picture, sampler.reference_area_px)))
+        area_px = sampler.reference_area_px
+        return self._through_vae(
+            area_px, lambda: encode.decode(self._parts, encode.encode_image(self._parts, picture, area_px)))
 
     def output_size(self, picture: Picture, sampler: SamplerProfile) -> tuple[int, int]:
         """Height and width of the output for a source of this shape."""
@@ -225,14 +227,25 @@ class QwenSession:
     def engine_facts(self) -> dict[str, Any]:
         """How the model is held and computed: profile, blocks resident and streamed, bytes, notes."""
         machine = self._machinery()
-        return {**machine.store.facts(), **machine.engine.facts(), "notes": [*self.notes, *machine.engine.notes]}
+        return {**machine.store.facts(), **machine.engine.facts(), "notes": self.remarks()}
+
+    def ways(self) -> dict[str, str]:
+        """What was chosen by this machine and may change the last bits of a picture."""
+        found = self._machinery().engine.facts()
+        return {"forward": str(found.get("forward", found["engine"])), "text encoder": self._parts.encoder_device}
+
+    def remarks(self) -> list[str]:
+        """Sentences about what was not possible so far and what was done instead; the pictures are the same."""
+        machine = self._machine
+        found = [] if machine is None else [*getattr(machine.store, "notes", ()), *machine.engine.notes]
+        return [*self.notes, *found]
 
     # ------------------------------------------------------------------ inside
 
-    def _attention(self) -> AbstractContextManager[Any]:
-        from whichlora.families._qwen.attention_order import attention_order
+    def _stated(self) -> AbstractContextManager[Any]:
+        from whichlora.families._qwen.numerics import stated
 
-        return attention_order(self._parts.device)
+        return stated(self._parts.device)
 
     def _machinery(self) -> Machine:
         if self._machine is None:
@@ -258,7 +271,7 @@ class QwenSession:
 
         while True:
             try:
-                with self._attention():
+                with self._stated():
                     return work()
             except torch.OutOfMemoryError as error:
                 if self._machine is None:
@@ -267,13 +280,22 @@ class QwenSession:
             # Outside the handler: the traceback would keep the failed attempt's tensors alive.
             self._step_down(reason)
 
+    def _through_vae(self, pixels: int, work: Callable[[], R]) -> R:
+        """Do something with the VAE, after making sure that it has room."""
+        from whichlora.families._qwen.opening import make_room_for_vae
+
+        if self._machine is not None:
+            make_room_for_vae(self._machine, self._settings, pixels)
+        return self._within_memory(work)
+
     def _step_down(self, reason: str) -> None:
         from whichlora.families._qwen.opening import step_down
 
         machine, self._machine, self._switcher = self._machinery(), None, None
         self._machine, self._settings, sentence = step_down(self._parts, self._settings, machine, reason)
         self.notes.append(sentence)
-        self._adapters().activate(self._active)
+        with self._stated():
+            self._adapters().activate(self._active)
 
     def _make_room(self) -> None:
         """Before the text encoder comes: blocks leave a card that cannot hold both."""

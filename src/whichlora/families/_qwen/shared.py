@@ -32,7 +32,8 @@ _PAGE = 4096
 _FLAGS = 64
 """The header: what the file holds (SHA-256), and from here on one byte a block that says whether it is whole."""
 _LOCKED: list[mmap.mmap] = []
-"""Mappings known to CUDA: they must not be unmapped before the process ends."""
+"""Mappings known to CUDA. They stay until the process ends, and CUDA's driver lets go of them with it: were one unmapped
+earlier, other memory could come to lie at addresses that CUDA takes for locked, and copies would bring wrong values."""
 
 
 def offered(environment: Mapping[str, str] = os.environ) -> int | None:
@@ -77,7 +78,8 @@ class SharedBlocks:
         length = self._start + blocks * self._stride
         wanted = hashlib.sha256(f"{key}|{blocks}|{self._sizes}|{dtype}".encode()).digest()
         with self._locked(0):
-            if os.fstat(file).st_size == 0:
+            # Nothing but zeros: whoever made it that long was killed before it said what the file is to hold.
+            if os.pread(file, 32, 0) in (b"", bytes(32)):
                 os.ftruncate(file, length)
                 os.pwrite(file, wanted, 0)
             found = os.pread(file, 32, 0)
@@ -99,17 +101,28 @@ class SharedBlocks:
             yield empty
             self._map[_FLAGS + index] = 1
 
-    def page_lock(self) -> bool:
-        """Let CUDA lock the pages, so that copies run beside the arithmetic; False where the system refuses."""
+    def page_lock(self) -> str:
+        """Let CUDA lock the pages, so that copies run beside the arithmetic.
+
+        Flag 0 (cudaHostRegisterDefault): with unified addressing, which every 64-bit Linux has, the pages count as
+        locked in every context. The mapping begins and ends at a page, more than the call asks for.
+
+        Returns:
+            '' when they are locked, else why not: copies are then slower and bring the same bits.
+        """
         whole = torch.frombuffer(self._map, dtype=torch.uint8)
-        runtime: Any = torch.cuda.cudart()
-        if int(runtime.cudaHostRegister(whole.data_ptr(), whole.numel(), 0)) != 0:
-            with suppress(RuntimeError):
-                # The refusal stays behind as CUDA's last error, and the next kernel would be blamed for it: this one.
-                torch.zeros(1, device="cuda")
-            return False
-        _LOCKED.append(self._map)
-        return True
+        try:
+            runtime: Any = torch.cuda.cudart()
+            code = int(runtime.cudaHostRegister(whole.data_ptr(), whole.numel(), 0))
+        except Exception as error:
+            return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        if code == 0:
+            _LOCKED.append(self._map)
+            return ""
+        with suppress(RuntimeError, AssertionError):
+            # The refusal stays behind as CUDA's last error, and the next kernel would be blamed for it: this one.
+            torch.empty(1, device="cuda").add_(1)
+        return f"CUDA's error {code}"
 
     @contextmanager
     def _locked(self, place: int) -> Generator[None]:

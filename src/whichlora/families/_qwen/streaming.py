@@ -105,6 +105,7 @@ class StreamedStore(HostStore):
     def __init__(
         self, model: Any, device: Any, budget_bytes: int, *, slots: int = SLOTS,
         fill: Callable[[str, Tensor], None] | None = None, share: tuple[int, str] | None = None,
+        alone: Callable[[], None] = lambda: None,
     ) -> None:
         """Take a model whose blocks are in host memory.
 
@@ -115,11 +116,12 @@ class StreamedStore(HostStore):
             slots: Buffers.
             fill: Writes a parameter's values into host memory, for a model without storage ('meta').
             share: See `HostStore`.
+            alone: See `HostStore`.
 
         Raises:
             MemoryError: Not even the buffers fit into the budget.
         """
-        super().__init__(model, device, copy=True, fill=fill, budget_bytes=budget_bytes, slots=slots, share=share)
+        super().__init__(model, device, copy=True, fill=fill, budget_bytes=budget_bytes, slots=slots, share=share, alone=alone)
         self.slots = slots
         self.resident = split(self.blocks, self._layout.bytes, budget_bytes, slots)
         self._away = streamed_blocks(self.blocks, self.resident)

@@ -81,12 +81,12 @@ def measure(view: View, prepared: Any) -> Measurement:
     share = float((differ > NEW_DELTA_E).mean())
     detail: dict[str, Any] = {"asked": asked, "changed_share": share, "background_share": float(region.mean())}
     if share < NEW_SHARE:
-        why = f"only {100 * share:.0f} % of the background changed"
+        why = f"only {100 * share:.0f}% of the background changed"
         return judged(0.0, False, why, detail)
     carried = carried_along(view.source, view.output)
     detail["old_background_share"] = carried
     if carried is not None and carried >= CARRIED_SHARE:
-        why = f"the old background came along with the person: {100 * carried:.0f} % of it is still around them"
+        why = f"the old background came along with the person: {100 * carried:.0f}% of it is still around them"
         return judged(0.0, False, why, detail)
     if asked not in RULES:
         why = f"the background changed, but nothing here can tell whether it shows '{asked or '?'}'"

@@ -104,8 +104,8 @@ def measure(view: View, prepared: Calibration | None) -> Measurement:
     passed = scale.verdict(value)
     if passed is None:
         return Measurement(percent, UNDECIDED, None, detail)
-    why = (f"another person: {percent:.0f} % of how alike the own photographs are, "
-           f"{scale.percent(scale.threshold):.0f} % is needed")
+    why = (f"another person: {percent:.0f}% of how alike the own photographs are, "
+           f"{scale.percent(scale.threshold):.0f}% is needed")
     return judged(percent, passed, why, detail)
 
 

@@ -84,8 +84,8 @@ def measure(view: View, prepared: Calibration | None) -> Measurement:
         "recogniser": "figure reader",
     }
     value = scale.percent(similarity)
-    why = (f"another figure: {value:.0f} % of how alike the own pictures are, "
-           f"{scale.percent(scale.threshold):.0f} % is needed")
+    why = (f"another figure: {value:.0f}% of how alike the own pictures are, "
+           f"{scale.percent(scale.threshold):.0f}% is needed")
     away = min(abs(figure.turned_deg(yaw, reading.yaw_deg)) for yaw in prepared.yaws_deg)
     if away > NEW_VIEW_DEG and similarity < scale.threshold:
         detail["view_away_deg"] = away

@@ -79,8 +79,8 @@ def measure(view: View, prepared: Calibration) -> Measurement:
     if prepared.pack in NEEDS_CALIBRATION and scale.calibration != "calibrated":
         return Measurement(percent, "not measured: this recogniser decides only with enough own pictures and impostors",
                            None, detail)
-    why = (f"another character: {percent:.0f} % of how alike the own pictures are, "
-           f"{scale.percent(scale.threshold):.0f} % is needed")
+    why = (f"another character: {percent:.0f}% of how alike the own pictures are, "
+           f"{scale.percent(scale.threshold):.0f}% is needed")
     passed = scale.verdict(similarity)
     return Measurement(percent, UNDECIDED, None, detail) if passed is None else judged(percent, passed, why, detail)
 

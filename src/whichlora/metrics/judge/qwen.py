@@ -68,7 +68,8 @@ def _tensor_names(folder: Path) -> set[str]:
 def without_head() -> UserError:
     """What is said of a text encoder that cannot speak."""
     return UserError("This text encoder comes without its language head, so it cannot answer questions.",
-                     fix="Name a Qwen2.5-VL folder that has it (--model FOLDER), or judge by eye: whichlora review")
+                     fix="Name a Qwen2.5-VL folder that has it (--model FOLDER), or judge by eye: "
+                         "whichlora review PROJECT")
 
 
 class QwenJudge:

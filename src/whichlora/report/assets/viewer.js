@@ -1,15 +1,11 @@
-// The full-screen viewer: which pictures stand on the stage, and the keys that change them.
+// The full-screen viewer: which pictures stand on the stage, and where steps lead.
 (function () {
   "use strict";
   const data = window.whichlora;
-  const { Stage, element } = window.whichloraUi;
-  const dialog = document.getElementById("viewer");
+  const { Controls, element } = window.whichloraUi;
   const find = (id) => document.getElementById(id);
   const withSelect = find("viewer-with");
-  const amount = find("viewer-amount");
-  const slider = amount.querySelector("input");
   const narrow = window.matchMedia("(max-width: 600px)");
-  const AMOUNTS = { slider: "Position", fade: "Fade", difference: "Stronger" };
 
   const cellAt = new Map(); // "candidate/case/seed" → cell
   const seedsOf = new Map(); // case → seeds
@@ -21,9 +17,11 @@
   const base = data.candidates.findIndex((candidate) => candidate.role === "base");
 
   // stops: where ↑ and ↓ lead, [{k, seed or null, c or null}]
-  const now = { c: 0, k: 0, seed: "", stops: [], at: 0, mode: "side", title: "", marks: false };
-  const stage = new Stage(find("stage"), () => {
-    if (document.activeElement !== slider) slider.value = String(stage.amount);
+  const now = { c: 0, k: 0, seed: "", stops: [], at: 0, title: "" };
+  const controls = new Controls({
+    draw, step,
+    arrow: (event) => step(...{ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key]),
+    keys: { ".": nextSeed },
   });
 
   const cell = (c) => cellAt.get(c + "/" + now.k + "/" + now.seed);
@@ -34,10 +32,8 @@
     Object.assign(now, { c: place.c, k: place.k, seed: place.seed });
     now.at = Math.max(0, now.stops.findIndex((stop) => stop.k === place.k && (stop.seed === null || stop.seed === place.seed) && (stop.c === null || stop.c === place.c)));
     choices();
-    stage.fit();
-    if (!dialog.open) dialog.showModal();
+    controls.open();
     draw();
-    find("stage").focus();
   }
 
   function choices() {
@@ -107,41 +103,23 @@
   function panes() {
     const current = picture(now.c);
     const other = partner();
-    if (now.mode !== "side" || narrow.matches) return [other, current];
+    if (controls.mode !== "side" || narrow.matches) return [other, current];
     const list = [sourcePicture(cell(now.c))];
     if (base >= 0 && base !== now.c) list.push(picture(base));
     if (other.title && !other.title.startsWith("Source") && Number(withSelect.value) !== base) list.push(other);
     return list.concat([current]);
   }
 
-  // Comparing pixel by pixel is honest only between pictures of one size.
-  function refusal(list) {
-    if (now.mode === "side") return "";
-    const [one, other] = list;
-    for (const part of list) if (!part.url) return "There is nothing to lay over: " + part.title + " has no picture (" + part.why + ").";
-    if (one.w === other.w && one.h === other.h) return "";
-    return "Not the same size, so a comparison pixel by pixel would mislead: " + one.title + " is " + one.w + " × " + one.h +
-      " px, " + other.title + " is " + other.w + " × " + other.h + " px. Shown side by side instead.";
-  }
-
   function draw() {
     const list = panes();
-    const refused = refusal(list);
-    const mode = refused ? "side" : now.mode;
-    stage.show(list, mode, now.marks);
+    controls.show(list);
     const asked = data.cases[now.k];
     const place = now.title ? now.title + ", " + (now.at + 1) + " of " + now.stops.length : "case " + (now.at + 1) + " of " + now.stops.length;
     find("viewer-title").textContent = data.candidates[now.c].name + " · " + place;
     find("viewer-asked").textContent = "“" + asked.prompt + "” · " + asked.family + " · seed " + now.seed;
-    find("viewer-refused").textContent = refused;
-    find("viewer-refused").hidden = !refused;
-    amount.hidden = mode === "side";
-    amount.querySelector("span").textContent = AMOUNTS[mode] || "";
-    dialog.querySelectorAll("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.mode === now.mode)));
     const seeds = seedsOf.get(now.k) || [];
     find("viewer-seed").textContent = "seed " + now.seed + " (" + (seeds.indexOf(now.seed) + 1) + "/" + seeds.length + ")";
     find("viewer-marks").hidden = !list.some((one) => one.regions && one.regions.length);
-    find("viewer-marks").setAttribute("aria-pressed", String(now.marks));
     scores();
     preload();
   }
@@ -170,67 +148,7 @@
     }
   }
 
-  function setMode(mode) {
-    now.mode = mode;
-    stage.amount = mode === "difference" ? 30 : 50;
-    slider.value = String(stage.amount);
-    draw();
-  }
-
-  function pixels() {
-    const crisp = find("stage").classList.contains("pixels");
-    stage.pixels = !crisp;
-    find("viewer-pixels").setAttribute("aria-pressed", String(!crisp));
-    stage.apply();
-  }
-
-  // Shows where a metric found something.
-  function marks() {
-    now.marks = !now.marks;
-    draw();
-  }
-
-  const zooms = { in: () => stage.zoom(1.4), out: () => stage.zoom(1 / 1.4), reset: () => stage.reset() };
-  const keys = {
-    ArrowLeft: () => step(-1, 0), ArrowRight: () => step(1, 0), ArrowUp: () => step(0, -1), ArrowDown: () => step(0, 1),
-    ".": nextSeed, "+": zooms.in, "=": zooms.in, "-": zooms.out, "0": zooms.reset, "1": () => stage.truePixels(), p: pixels,
-    s: () => setMode("side"), l: () => setMode("slider"), f: () => setMode("fade"), d: () => setMode("difference"),
-    m: marks,
-  };
-
-  dialog.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const field = event.target.closest("select, input");
-    if (event.key === " " && !event.target.closest("button, select, input")) {
-      event.preventDefault();
-      stage.peek(true);
-    } else if (!field && keys[event.key]) {
-      event.preventDefault();
-      keys[event.key]();
-    }
-  });
-  dialog.addEventListener("keyup", (event) => { if (event.key === " ") stage.peek(false); });
-  dialog.addEventListener("close", () => stage.peek(false));
-  window.addEventListener("blur", () => stage.peek(false));
-  dialog.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    if (button.dataset.mode) setMode(button.dataset.mode);
-    if (button.dataset.step) step(...button.dataset.step.split(",").map(Number));
-    if (button.dataset.zoom) zooms[button.dataset.zoom]();
-    if (event.detail) find("stage").focus(); // after a click with the mouse the keys work at once
-  });
-  find("viewer-close").addEventListener("click", () => dialog.close());
   find("viewer-seed").addEventListener("click", nextSeed);
-  find("viewer-pixels").addEventListener("click", pixels);
-  find("viewer-marks").addEventListener("click", marks);
-  const hold = find("viewer-source");
-  hold.addEventListener("pointerdown", () => stage.peek(true));
-  for (const end of ["pointerup", "pointerleave", "blur"]) hold.addEventListener(end, () => stage.peek(false));
-  hold.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") stage.peek(true); });
-  withSelect.addEventListener("change", draw);
-  slider.addEventListener("input", () => { stage.amount = Number(slider.value); stage.mix(); });
-  window.addEventListener("resize", () => { if (dialog.open) draw(); });
 
   Object.assign(window.whichloraUi, { open, seedsOf, cellAt });
 })();

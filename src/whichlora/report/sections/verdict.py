@@ -16,8 +16,8 @@ DECISIONS = {
 }
 """Headline of each decision."""
 
-FIRM = "Nothing that is still open could change it."
-PROVISIONAL = "Something that is still open could change it; see what would, below."
+FIRM = "At this target it stays, however the open marks (?) turn out."
+PROVISIONAL = "It could still change; what would settle it stands below."
 
 TEMPLATE = """
 <p class="eyebrow">{{ headline }} <span class="pill {{ 'firm' if chosen.firm else 'provisional' }}">{{ word

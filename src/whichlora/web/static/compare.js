@@ -1,16 +1,23 @@
-// The full-screen comparison: which pictures stand on the stage, and the keys that change them.
+// The full-screen comparison: which pictures stand on the stage, and where steps lead.
 (function () {
   "use strict";
   const ui = window.whichloraUi;
   const { find, element } = ui;
-  const dialog = find("viewer");
   const withSelect = find("viewer-with");
-  const slider = find("viewer-amount").querySelector("input");
   const narrow = window.matchMedia("(max-width: 600px)");
-  const AMOUNTS = { slider: "Position", fade: "Fade", difference: "Stronger" };
   const known = new Map(); // flat position → promise of everything about a cell
-  const now = { at: 0, many: [], mode: "side", marks: false, turn: 0 };
-  const stage = new ui.Stage(find("stage"), () => { if (document.activeElement !== slider) slider.value = String(stage.amount); });
+  const now = { at: 0, many: [], turn: 0 };
+  const ARROWS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
+  const redraw = () => draw().catch(ui.trouble);
+  const move = (down, across, deep) => step(down, across, deep).catch(ui.trouble);
+  const controls = new ui.Controls({
+    draw: redraw, step: move,
+    arrow: (event) => {
+      const by = ARROWS[event.key], upright = event.key === "ArrowUp" || event.key === "ArrowDown";
+      move(upright && !event.shiftKey ? by : 0, !upright && !event.shiftKey ? by : 0, event.shiftKey ? by : 0);
+    },
+    keys: { c: () => { if (!now.many.length) ui.choose(now.at); } },
+  });
 
   function cell(at) {
     if (!known.has(at)) {
@@ -46,13 +53,13 @@
   async function panes(current) {
     if (now.many.length) {
       const all = await Promise.all(now.many.map(cell));
-      return now.mode === "side" ? all.map(pane) : all.slice(0, 2).map(pane);
+      return controls.mode === "side" ? all.map(pane) : all.slice(0, 2).map(pane);
     }
     const list = [];
     const base = ui.axesOf().candidate.findIndex((one) => one.role === "base");
     let other = withSelect.value;
     if (other === String(current.place[0])) other = "source";
-    if (now.mode === "side" && !narrow.matches) {
+    if (controls.mode === "side" && !narrow.matches) {
       list.push(sourcePane(current));
       const beside = new Set(other === "source" ? [base] : [base, Number(other)]);
       beside.delete(current.place[0]);
@@ -62,33 +69,15 @@
     return list;
   }
 
-  // Comparing pixel by pixel is honest only between pictures of one size.
-  function refusal(list) {
-    if (now.mode === "side") return "";
-    const [one, other] = list.slice(-2);
-    for (const part of [one, other]) if (!part.url) return "There is nothing to lay over: " + part.title + " has no picture (" + part.why + "). Shown side by side instead.";
-    if (one.w === other.w && one.h === other.h) return "";
-    return "Not the same size, so a comparison pixel by pixel would mislead: " + one.title + " is " + one.w + " × " + one.h +
-      " px, " + other.title + " is " + other.w + " × " + other.h + " px. Shown side by side instead.";
-  }
-
   async function draw() {
     const turn = (now.turn += 1);
     const current = await cell(now.many.length ? now.many[0] : now.at);
     const list = await panes(current);
     if (turn !== now.turn) return; // another key was pressed meanwhile
-    const refused = refusal(list);
-    const mode = refused ? "side" : now.mode;
-    stage.show(list, mode, now.marks);
+    const mode = controls.show(list);
     find("stage").classList.toggle("many", mode === "side" && list.length > 4);
     find("viewer-title").textContent = now.many.length ? now.many.length + " pictures" : current.candidate;
     find("viewer-asked").textContent = current.asked ? "“" + current.asked + "” · " + current.case + " · seed " + current.seed : current.error;
-    find("viewer-refused").textContent = refused;
-    find("viewer-refused").hidden = !refused;
-    find("viewer-amount").hidden = mode === "side";
-    find("viewer-amount").querySelector("span").textContent = AMOUNTS[mode] || "";
-    dialog.querySelectorAll("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.mode === now.mode)));
-    find("viewer-marks").setAttribute("aria-pressed", String(now.marks));
     scores(now.many.length ? null : current);
     if (!now.many.length) for (const across of [1, -1]) cell(ui.neighbour(now.at, 0, across, 0)).then((next) => ui.preload([next.picture.url]));
   }
@@ -124,10 +113,8 @@
     withSelect.value = kept || (base >= 0 ? String(base) : "source");
     withSelect.disabled = now.many.length > 0;
     known.clear(); // scores may have come since
-    stage.fit();
-    if (!dialog.open) dialog.showModal();
-    find("stage").focus();
-    draw().catch(ui.trouble);
+    controls.open();
+    redraw();
   }
 
   function openCell(at) { now.at = at; now.many = []; show(); }
@@ -139,64 +126,6 @@
     now.at = ui.neighbour(now.at, down, across, deep || 0);
     await draw();
   }
-
-  function setMode(mode) {
-    now.mode = mode;
-    stage.amount = mode === "difference" ? 30 : 50;
-    slider.value = String(stage.amount);
-    draw().catch(ui.trouble);
-  }
-
-  function pixels() {
-    const crisp = find("stage").classList.contains("pixels");
-    stage.pixels = !crisp;
-    find("viewer-pixels").setAttribute("aria-pressed", String(!crisp));
-    stage.apply();
-  }
-
-  const zooms = { in: () => stage.zoom(1.4), out: () => stage.zoom(1 / 1.4), reset: () => stage.reset() };
-  const arrows = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
-  const keys = {
-    "+": zooms.in, "=": zooms.in, "-": zooms.out, 0: zooms.reset, 1: () => stage.truePixels(), p: pixels,
-    s: () => setMode("side"), l: () => setMode("slider"), f: () => setMode("fade"), d: () => setMode("difference"),
-    m: () => { now.marks = !now.marks; draw().catch(ui.trouble); }, c: () => { if (!now.many.length) ui.choose(now.at); },
-  };
-
-  dialog.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const field = event.target.closest("select, input");
-    if (event.key === " " && !event.target.closest("button, select, input")) {
-      event.preventDefault();
-      stage.peek(true);
-    } else if (!field && arrows[event.key]) {
-      event.preventDefault();
-      const by = arrows[event.key], upright = event.key === "ArrowUp" || event.key === "ArrowDown";
-      step(upright && !event.shiftKey ? by : 0, !upright && !event.shiftKey ? by : 0, event.shiftKey ? by : 0).catch(ui.trouble);
-    } else if (!field && keys[event.key]) {
-      event.preventDefault();
-      keys[event.key]();
-    }
-  });
-  dialog.addEventListener("keyup", (event) => { if (event.key === " ") stage.peek(false); });
-  dialog.addEventListener("close", () => stage.peek(false));
-  window.addEventListener("blur", () => stage.peek(false));
-  dialog.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    if (button.dataset.mode) setMode(button.dataset.mode);
-    if (button.dataset.step) step(...button.dataset.step.split(",").map(Number)).catch(ui.trouble);
-    if (button.dataset.zoom) zooms[button.dataset.zoom]();
-    if (event.detail && dialog.open) find("stage").focus();
-  });
-  find("viewer-close").addEventListener("click", () => dialog.close());
-  find("viewer-pixels").addEventListener("click", pixels);
-  find("viewer-marks").addEventListener("click", keys.m);
-  const hold = find("viewer-source");
-  hold.addEventListener("pointerdown", () => stage.peek(true));
-  for (const end of ["pointerup", "pointerleave", "blur"]) hold.addEventListener(end, () => stage.peek(false));
-  withSelect.addEventListener("change", () => draw().catch(ui.trouble));
-  slider.addEventListener("input", () => { stage.amount = Number(slider.value); stage.mix(); });
-  window.addEventListener("resize", () => { if (dialog.open) draw().catch(ui.trouble); });
 
   Object.assign(ui, { openCell, openCells });
 })();
