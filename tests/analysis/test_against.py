@@ -123,6 +123,8 @@ def twisted(given, **plan):
      lambda p: twisted(p, sources=(*p.plan.sources, SourceImage("x", "x", "x", 1, 1)))),
     ("calibration photographs", lambda p: twisted(p, calibration=(SourceImage("x", "x", "x", 1, 1),))),
     ("photographs of others", lambda p: twisted(p, impostors=(SourceImage("x", "x", "x", 1, 1),))),
+    ("recognisers of identity differ (none then, arcface, dinov2 now)",
+     lambda p: twisted(p, identity_packs=("dinov2", "arcface"))),
     ("metric identity/figure differs (version 1 then, 2 now)", lambda p: replace(
         p, scores=[replace(s, version=2) if s.metric == "identity/figure" else s for s in p.scores])),
 ])
@@ -133,6 +135,12 @@ def test_other_settings_are_refused_by_name(what, twist):
     with pytest.raises(UserError) as refusal:
         compare(old, twist(new))
     assert what in refusal.value.message
+
+
+def test_an_earlier_project_without_scores_is_called_so():
+    old, new = project(BEFORE, 1, photos=3), project(BEFORE, 2, photos=3)
+    with pytest.raises(UserError, match="cannot be compared: it has no scores yet"):
+        compare(replace(old, scores=[]), new)
 
 
 def test_where_it_ran_is_no_setting():

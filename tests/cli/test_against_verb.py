@@ -1,7 +1,10 @@
 """`report --against`, limits and weights through the command line, on recorded worlds."""
 
 import json
+import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,50 @@ def test_refusals_are_one_sentence_and_leave_the_report_alone(projects, capsys, 
     assert (folder / "index.html").read_bytes() == before if before else True
 
 
+def damage(folder, how):
+    """A damaged copy of a store, as a bad disk or another version leaves it."""
+    path = folder / "store.sqlite"
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif how == "pages":
+        body = bytearray(path.read_bytes())
+        body[3 * 4096 : 20 * 4096] = b"Z" * (17 * 4096)
+        path.write_bytes(body)
+    else:
+        with closing(sqlite3.connect(path)) as db, db:
+            if how == "newer":
+                db.execute("PRAGMA user_version=99")
+            else:
+                db.execute("UPDATE documents SET body=? WHERE name='plan'", (how,))
+
+
+@pytest.mark.parametrize(("how", "words"), [
+    ("cut", "not a store that whichlora can read"), ("pages", "is damaged: database disk image is malformed"),
+    ("newer", "written by a newer whichlora"), ("{}", "of another version of whichlora"),
+    ('{"project": "x", "base": 7}', "of another version of whichlora"), ('{"project', "holds as 'plan' is damaged"),
+])
+def test_a_damaged_earlier_project_is_named_and_not_the_good_one(projects, capsys, tmp_path, how, words):
+    old = tmp_path / "before"
+    shutil.copytree(projects / "old", old)
+    damage(old, how)
+    status, said = call(capsys, "report", projects / "new", "--against", old)
+    assert status == 2
+    flat = " ".join(said.err.split())
+    assert words in flat
+    assert str(old) in flat
+    assert str(projects / "new") not in flat
+    if "whichlora doctor" in flat or "whichlora run" in flat:
+        assert str(old) in flat.partition("→")[2]
+
+
+def test_a_damaged_plan_of_the_project_itself_is_a_sentence(projects, capsys, tmp_path):
+    shutil.copytree(projects / "old", tmp_path / "own")
+    damage(tmp_path / "own", "{}")
+    status, said = call(capsys, "report", tmp_path / "own")
+    assert status == 2
+    assert f"whichlora run {tmp_path / 'own'}" in " ".join(said.err.split())
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (("--threshold", "identity"), "not of the form name=number"),
     (("--threshold", "smell=0.5"), "not tested"),
@@ -95,8 +142,8 @@ def test_wishes_change_the_answer(projects, capsys):
 
     assert verdict()["decision"] == "existing"
     slow = verdict("--max-seconds", "5")
-    assert slow["decision"] == "custom"
-    assert "limits of time and memory" in slow["sentence"]
+    assert slow["decision"] == "undecided"
+    assert "over your limit of time, the base model alone included" in slow["sentence"]
     strict = verdict("--threshold", "camera=0.995")
     assert not strict["firm"]
     assert "camera" in strict["sentence"]

@@ -90,10 +90,9 @@ def test_a_budget_for_nothing_is_refused(given):
 
 
 def said(capsys, *arguments):
-    try:
+    with pytest.raises(SystemExit) as left:
         main([str(argument) for argument in arguments])
-    except SystemExit as left:
-        assert not left.code
+    assert not left.value.code
     return capsys.readouterr()
 
 

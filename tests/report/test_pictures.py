@@ -1,6 +1,8 @@
 """Pictures reach the report whole, without metadata, and a broken one is a reason."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 
 from report.fixture import build
 from whichlora.report.html import write_report
-from whichlora.report.pictures import PREVIEW_PX, collect, file_stem
+from whichlora.report.pictures import PREVIEW_PX, _save, collect, file_stem
 from whichlora.types import Generation
 
 
@@ -138,3 +140,44 @@ def test_a_copy_that_was_cut_short_is_made_anew(small, tmp_path):
     (tmp_path / shown.url).write_bytes(whole[:100])
     collect(small.given, tmp_path)
     assert (tmp_path / shown.url).read_bytes() == whole
+
+
+def test_one_photograph_under_two_names_is_written_by_both_at_once(tmp_path):
+    """Both have written before either is in place: neither may lose its file to the other."""
+    meet = Barrier(2, timeout=20)
+
+    class Slow:
+        def save(self, path, kind, **options):
+            path.write_bytes(b"whole")
+            meet.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(_save, Slow(), tmp_path / "same.png", "PNG") for _ in range(2)]
+    assert [one.exception() for one in both] == [None, None]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("same.png", b"whole")]
+
+
+def test_pictures_that_cannot_be_shown_are_said_on_the_terminal(tmp_path, capsys):
+    """The page shows a placeholder for each; whoever runs the command must learn of it too."""
+    import sys
+    from pathlib import Path
+
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
+    from lab.planted import FOLDER
+    from lab.recorded import load, restore
+
+    from whichlora.cli.main import main
+
+    world = load(FOLDER / "19-few-photographs.json")
+    restore(world, tmp_path / "p")
+    pictures = sorted(path for path in (tmp_path / "p" / "images").rglob("*") if path.is_file())
+    for path in pictures:
+        path.chmod(0o644)
+        path.write_bytes(b"rotten")
+    with pytest.raises(SystemExit) as left:
+        main(["report", str(tmp_path / "p")])
+    assert not left.value.code
+    said = " ".join(capsys.readouterr().err.split())
+    used = len({letter for parts in world["cells"].values() for part in parts for letter in part} - {"f"})
+    assert f"note {used} pictures could not be shown, the first: Picture" in said
+    assert f"whichlora doctor {tmp_path / 'p'}" in said

@@ -117,6 +117,11 @@ def differences(old: Project, new: Project) -> list[str]:
         if lost[0] != lost[1]:
             found.append(f"the {what} differ ({len(lost[0] - lost[1])} only then, {len(lost[1] - lost[0])} only now), "
                          "and they calibrate the identity metric")
+    packs = [", ".join(sorted(plan.identity_packs)) or "none" for plan in (a, b)]
+    if packs[0] != packs[1]:
+        found.append(f"the recognisers of identity differ ({packs[0]} then, {packs[1]} now)")
+    if any(score.gate is not None for score in new.scores) and not any(s.gate is not None for s in old.scores):
+        return [*found, "it has no scores yet"]
     return found + _versions(old, new)
 
 

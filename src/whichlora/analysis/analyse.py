@@ -267,7 +267,8 @@ def _manifest(
     names = sorted(
         {source.id for source in plan.sources} | {name for case in plan.cases for name in (case.id, case.edit)}
         | {flip.what for flip in outcome.flips} | ({earlier.plan.project} if earlier else set())
-        | {use.name for candidate in plan.candidates for use in candidate.adapters} | set(plan.notes)
+        | {use.name for candidate in plan.candidates for use in (*candidate.adapters, *candidate.sampler.adapters)}
+        | {candidate.trigger for candidate in plan.candidates} | set(plan.notes)
     )
     return {
         "base": {"id": plan.base.id, "family": plan.base.family, "fingerprint": plan.base.fingerprint,

@@ -15,6 +15,11 @@ from whichlora.analysis.phrases import listed, routes_told
 TRAIN = {"rank": 16, "pairs": 200, "steps": 3000, "characters": 30, "swap": 16, "memory": 24}
 """Assumed starting point of a training: rank, pairs of pictures per capability, steps, other characters mixed in,
 blocks swapped to main memory, GiB of the card that then suffices."""
+PARTS = {
+    "custom": {"the data": (8, 30), "training": (8, 24), "comparing": (4, 6)},
+    "hybrid": {"the data": (4, 18), "training": (5, 16), "comparing": (3, 6)},
+}
+"""Assumed shares of `WORK_HOURS`, lowest and highest."""
 DATA = {
     "camera": "pairs of one pose seen from two directions, every other thing equal",
     "lighting": "pairs of one photograph under two lights, pose and clothes equal",
@@ -33,7 +38,8 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         return (ledger.say("Score the matrix and check the control rows, then analyse again."),)
     steps: list[str] = []
     if not row.firm:
-        steps.append("Settle what is open first (see the next step); the steps below follow the leaning.")
+        tail = "; the steps below follow the leaning" if row.strategy in WORK_HOURS else ""
+        steps.append(f"Settle what is open first (see the next step){tail}.")
     able = [name for name in found.beyond() if _does_all(found, name)]
     if row.strategy in ("custom", "hybrid") and able:
         steps.append(ledger.say(
@@ -41,7 +47,7 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
             f"{'is' if len(able) == 1 else 'are'} over them and would otherwise do."
         ))
     if row.strategy in WORK_HOURS:
-        steps.append(f"Set aside the time. {hours(row.strategy, ledger)}")
+        steps.append(f"Set aside the time. {hours(row.strategy, ledger)}{_parts(row.strategy, ledger)}")
     names = [name for name in dict.fromkeys([row.candidate, *row.routes.values()]) if name in found.facts]
     if row.strategy in ("existing", "multi", "hybrid"):
         steps += _install(found, names, ledger)
@@ -55,6 +61,16 @@ def roadmap(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         "photographs and compare the two reports."
     )
     return tuple(steps)
+
+
+def _parts(strategy: str, ledger: Ledger) -> str:
+    """' Of these, 8 to 30 for the data, …', '' where there is one kind of work."""
+    each = [
+        f"{ledger.put(f'assumed.{strategy}/{name}.low', low, 'count')} to "
+        f"{ledger.put(f'assumed.{strategy}/{name}.high', high, 'count')} for {name}"
+        for name, (low, high) in PARTS.get(strategy, {}).items()
+    ]
+    return f" {ledger.say(f'Of these, {listed(each)}.')}" if each else ""
 
 
 def _does_all(found: Outcome, name: str) -> bool:
@@ -72,22 +88,23 @@ def _install(found: Outcome, names: Sequence[str], ledger: Ledger) -> list[str]:
         candidate = next((c for c in found.plan.candidates if c.name == name), None)
         if candidate is None:
             continue
-        if not candidate.adapters:
-            steps.append(f"Use {name} without a LoRA, with the sampler settings in findings.json.")
-            continue
-        files = listed(
-            f"{use.name} at weight {ledger.put(f'{name}/weight/{at}', use.weight, 'factor')}"
-            for at, use in enumerate(candidate.adapters)
-        )
         sampler = candidate.sampler
+        # A sampler's own LoRA, such as Lightning, is loaded beside those of the row; without it the steps are too few.
+        files = listed(
+            f"{use.name}{kind} at weight {ledger.put(f'{name}/{key}/{at}', use.weight, 'factor')}"
+            for kind, key, uses in (("", "weight", candidate.adapters), (" (for few steps)", "few", sampler.adapters))
+            for at, use in enumerate(uses)
+        )
         settings = (
             f"{ledger.put(f'{name}/steps', sampler.num_inference_steps, 'count')} steps, guidance "
             f"{ledger.put(f'{name}/guidance', sampler.true_cfg_scale, 'factor')}"
         )
-        trigger = ", and put its trigger before every instruction" if candidate.trigger else ""
-        steps.append(ledger.say(f"Set up {name}: load {files}; {settings}{trigger}."))
+        trigger = f", and put '{candidate.trigger}' before every instruction" if candidate.trigger else ""
+        load = f"load {files}" if candidate.adapters or sampler.adapters else "no LoRA"
+        steps.append(ledger.say(f"Set up {name}: {load}; {settings}{trigger}."))
     if names:
-        steps.append("Copy the set-up from findings.json, which holds file hashes, weights and sampler settings.")
+        steps.append("Take files, hashes, weights and sampler settings from 'whichlora export' with 'setup': it writes "
+                     "a ComfyUI workflow and a diffusers script. They stand in findings.json as well.")
     return steps
 
 
@@ -113,6 +130,18 @@ def _training(found: Outcome, gaps: Sequence[str], ledger: Ledger) -> list[str]:
     if learn:
         text.append(f"Learn from {learn}: of those tried it comes closest at {listed(gaps)}; 'whichlora inspect' "
                     "prints its rank, targets and training metadata.")
-    text.append("Accepted pictures of this comparison, with their sources and instructions, can serve as pairs.")
-    text.append("Add every checkpoint worth keeping as a candidate here and compare it on the same cases.")
+    text.append("Accepted pictures of this comparison, with their sources and instructions, can serve as pairs: "
+                "'whichlora export' with 'dataset' writes them, with settings for both trainers drawn from surveyed "
+                "LoRAs; where those differ from the ones above, take them.")
+    text.append(ledger.say("Add every checkpoint worth keeping as a candidate here and compare it on the same cases"
+                           f"{_comparing(found, ledger)}."))
     return text
+
+
+def _comparing(found: Outcome, ledger: Ledger) -> str:
+    """', about 1.3 h of generation each': as long as the base took for its pictures; '' where nothing was timed."""
+    base = found.base
+    if base is None or base.seconds_per_image is None:
+        return ""
+    took = base.seconds_per_image * base.cells.get("planned", 0) / 3600
+    return f", about {ledger.put('compare.hours', took, 'hours')} of generation each"

@@ -89,8 +89,10 @@ def settle(
 
 
 def _as_asked(design: Design, project: Project, base: BaseModel, rows: Sequence[Candidate]) -> Design:
-    """The design with the pictures that are really asked for: no photograph is asked what it shows already, and a
-    LoRA's own prompts come on top."""
+    """The design with the pictures that are really asked for.
+
+    No photograph is asked for what it shows already, and a LoRA's own prompts come on top.
+    """
     plan = _plan(cut(project, design), base, rows)
     paid = {row.name: passes(row.sampler) for row in rows if row.role != "control"}
     cells = [cell.candidate for cell in plan.cells if cell.candidate in paid]

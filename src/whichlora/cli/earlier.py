@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ def earlier_project(folder: Path, own: Path, distrusted: Collection[str] = ()) -
         distrusted: Metrics that may not decide.
 
     Raises:
-        ProjectError: There is no such project, or it was never run.
+        ProjectError: There is no such project, it was never run, or it cannot be read.
         UserError: It is the project itself.
     """
     from whichlora.analysis.stage import read_project
@@ -37,13 +38,21 @@ def earlier_project(folder: Path, own: Path, distrusted: Collection[str] = ()) -
                            fix="Name the folder of an earlier project, such as: --against ../last-month")
     if folder.resolve() == own.resolve():
         raise UserError(f"'{folder}' is this project itself.", fix="Name the folder of an earlier project.")
-    with Store(folder) as store:
-        data = store.document("plan")
-        if data is None:
-            raise ProjectError(f"The project '{folder}' has no plan yet.",
-                               fix=f"Run it first: whichlora run {quoted(folder)}")
-        plan = plan_from_json(data)
-        return read_project(store, plan, context=scoring_context(plan), distrusted=distrusted)
+    try:
+        with Store(folder) as store:
+            data = store.document("plan")
+            if data is None:
+                raise ProjectError(f"The project '{folder}' has no plan yet.",
+                                   fix="Run it first: whichlora run PROJECT")
+            plan = plan_from_json(data)
+            return read_project(store, plan, context=scoring_context(plan), distrusted=distrusted)
+    except sqlite3.DatabaseError as error:
+        raise ProjectError(f"The store of the earlier project '{folder}' is damaged: {error}.",
+                           fix=f"Save what can be saved with: whichlora doctor {quoted(folder)} --repair") from error
+    except ProjectError as error:
+        # PROJECT in a fix would otherwise be taken for the project that is reported.
+        named = "" if str(folder) in error.message else f"The earlier project '{folder}': "
+        raise ProjectError(named + error.message, fix=error.fix.replace("PROJECT", quoted(folder))) from error
 
 
 def known_metrics(store: Store, plan: Plan, names: Collection[str]) -> Collection[str]:

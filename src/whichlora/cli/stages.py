@@ -23,6 +23,7 @@ from whichlora.cli.project import Project, draft_rows, identify_base, library_ve
 from whichlora.errors import ProjectError, UnknownNameError, UserError
 from whichlora.findings import Findings, to_json
 from whichlora.plan.codec import plan_from_json, plan_to_json
+from whichlora.quoting import quoted
 from whichlora.run.choose import Hiring
 from whichlora.run.events import RunEvent
 from whichlora.run.making import Maker
@@ -216,6 +217,13 @@ def publish(
         paths = write_report(material, folder or project.workspace.report)
         if markdown is not None:
             write_markdown(material, markdown, paths)
+    if paths.missing_pictures:
+        count = len(paths.missing_pictures)
+        progress_console.print(
+            f"[yellow]note[/] {count} {'picture' if count == 1 else 'pictures'} could not be shown, the first: "
+            f"{_plain(paths.missing_pictures[0])} Stored scores count all the same. To look closer: whichlora doctor "
+            f"{quoted(project.workspace.folder)}"
+        )
     return paths.index
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from whichlora.errors import PhotoError
@@ -220,7 +221,8 @@ def _write_preview(picture: Image, path: Path) -> None:
 
 def _save(picture: Image, path: Path, kind: str, **options: Any) -> None:
     """Write a picture whole or not at all; what exists is taken for whole the next time."""
-    beside = path.with_name(f".{path.name}.part")
+    # One photograph under two names is written by two threads at once: each needs a file of its own.
+    beside = path.with_name(f".{path.name}.{get_ident()}.part")
     picture.save(beside, kind, **options)
     beside.replace(path)
 

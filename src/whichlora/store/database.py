@@ -64,7 +64,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         _prepare(connection, "DELETE" if on_network_disk(path) else "WAL")
         _migrate(connection)
     except sqlite3.DatabaseError as error:
-        if "disk" in str(error) or "I/O" in str(error) or "unable to open" in str(error):
+        told = str(error).replace("database disk image is malformed", "the database is malformed")
+        if "disk" in told or "I/O" in told or "unable to open" in told:
             raise MachineError(
                 f"'{path}' could not be opened: {error}.", fix="Check the disk and its rights."
             ) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from whichlora.errors import DiskFullError, MachineError
+from whichlora.errors import DiskFullError, MachineError, ProjectError
 from whichlora.store.database import connect
 from whichlora.store.durable import disk_error, free_bytes, make_folder
 from whichlora.store.images import ImageFolder
@@ -238,11 +238,19 @@ class Store:
             return number
 
     def document(self, name: str) -> dict[str, Any] | None:
-        """The newest document of that name, or None."""
+        """The newest document of that name, or None.
+
+        Raises:
+            ProjectError: It is damaged.
+        """
         row = self._db.execute(
             "SELECT body FROM documents WHERE name=? ORDER BY number DESC LIMIT 1", (name,)
         ).fetchone()
-        return json.loads(row[0]) if row else None
+        try:
+            return json.loads(row[0]) if row else None
+        except ValueError as error:
+            raise ProjectError(f"What the store holds as '{name}' is damaged.",
+                               fix="Save what can be saved with: whichlora doctor PROJECT --repair") from error
 
     # ------------------------------------------------------------------ inner
 
