@@ -74,6 +74,17 @@ def test_init_never_overwrites(project):
     assert listing(project) == before
 
 
+@pytest.mark.parametrize("verb", ["run", "report", "doctor", "score"])
+def test_a_file_in_place_of_a_folder(tmp_path, verb):
+    (tmp_path / "p").mkdir()
+    given = tmp_path / "p" / "whichlora.yaml"
+    given.write_text("schema: whichlora.suite/1\n", encoding="utf-8")
+    message = refused(2, verb, given)
+    assert "is a file" in message
+    assert message.rstrip().endswith(f": {tmp_path / 'p'}")
+    assert listing(tmp_path) == ["p", "p/whichlora.yaml"]
+
+
 def test_no_project(tmp_path):
     assert "whichlora init" in refused(2, "run", tmp_path / "nowhere")
     assert "has no whichlora.yaml" in refused(2, "plan", tmp_path)

@@ -45,7 +45,7 @@ def command(
         f"{document['seeds']} seeds",
     ))
     answer_console.print(f"{shape} = [bold]{document['cells']} pictures[/], {document['controls']} of them controls "
-                         "that cost nothing.")
+                         "that cost nothing" + (f"; {document['there']} are there." if document["there"] else "."))
     for line in (document["choice"], *document["why"]):
         answer_console.print(_plain(line))
     if document["gpu_hours"] is not None:
@@ -59,7 +59,8 @@ def command(
     for note in document["notes"]:
         answer_console.print(f"  • {note}", markup=False)
     answer_console.print(_choices(document["questions"]))
-    answer_console.print(f"Next: whichlora run {quoted(folder)}", markup=False)
+    step = "run" if document["there"] < document["cells"] else "score"
+    answer_console.print(f"Next: whichlora {step} {quoted(folder)}", markup=False)
 
 
 def _choices(questions: list[dict[str, str]]) -> Any:
@@ -84,6 +85,16 @@ def _pictures_that_count(design: Design, each: int) -> int:
         return each
     fresh = design.rounds[-1].steps - chosen_on(design.candidates, design.rounds)
     return max(1, fresh // max(1, design.photos))
+
+
+def _finished(folder: Path) -> set[str]:
+    """Ids of the cells whose pictures a project has."""
+    from whichlora.store import Store
+
+    if not (folder / "store.sqlite").is_file():
+        return set()
+    with Store(folder) as store:
+        return set(store.finished())
 
 
 def _plain(text: str) -> str:
@@ -118,6 +129,7 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
     plan = make_plan(settled.project, base, rows, refused, library_versions(base.family))
     roles = {candidate.name: candidate.role for candidate in plan.candidates}
     paid = sum(roles[cell.candidate] != "control" for cell in plan.cells)
+    there = _finished(project.workspace.folder)
     each = _pictures_that_count(design, len(suite.edits) * len(suite.seeds))
     compared = sum(role == "candidate" for role in roles.values())
     detectable, advice = power_sentence(len(plan.sources), each, compared)
@@ -127,7 +139,8 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
     return {
         "candidates": sum(role != "control" for role in roles.values()), "photos": len(plan.sources),
         "edits": len(suite.edits), "seeds": len(suite.seeds), "cells": len(plan.cells),
-        "controls": len(plan.cells) - paid, "made": design.cells if design.screened else paid,
+        "controls": len(plan.cells) - paid, "there": sum(cell.id in there for cell in plan.cells),
+        "made": design.cells if design.screened else paid,
         "gpu_hours": hours, "gpu_time": None if design.seconds is None else as_time(design.seconds),
         "price_basis": design.basis, "detectable_points": detectable, "advice": advice,
         "choice": settled.remark, "why": list(design.why),
