@@ -201,3 +201,15 @@ def test_tiny_and_huge_pictures(tmp_path):
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "dot.png")
     message = refused(2, "init", tmp_path / "p", "--refs", tmp_path / "dot.png")
     assert "dot.png" in message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize("words", [("--help",), ("survey", "--offline"), ("survey", "--offline", "--json")])
+def test_a_reader_that_leaves_is_no_failure(words):
+    """As with '| head': silent, and neither "no" (1) nor "the machine failed" (3)."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "whichlora.cli.main", *words], stdout=writing, stderr=subprocess.PIPE,
+                          text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -23,6 +23,7 @@ from whichlora.cli.project import Project, draft_rows, identify_base, library_ve
 from whichlora.errors import ProjectError, UnknownNameError, UserError
 from whichlora.findings import Findings, to_json
 from whichlora.plan.codec import plan_from_json, plan_to_json
+from whichlora.quoting import quoted
 from whichlora.run.choose import Hiring
 from whichlora.run.events import RunEvent
 from whichlora.run.making import Maker
@@ -224,7 +225,8 @@ def stored_plan(store: Store) -> Plan:
     """
     data = store.document("plan")
     if data is None:
-        raise ProjectError("This project has no pictures yet.", fix="Run: whichlora run PROJECT")
+        raise ProjectError(f"The project '{store.folder}' has no pictures yet.",
+                           fix=f"Run: whichlora run {quoted(store.folder)}")
     return plan_from_json(data)
 
 
