@@ -36,6 +36,9 @@ class Workspace:
         Raises:
             ProjectError: The folder is missing or holds no suite.
         """
+        if folder.is_file():
+            raise ProjectError(f"'{folder}' is a file; a project is a folder.",
+                               fix=f"Name the folder, such as: {quoted(folder.parent)}")
         if not folder.is_dir():
             raise ProjectError(
                 f"There is no folder '{folder}'.",

@@ -74,6 +74,17 @@ def test_init_never_overwrites(project):
     assert listing(project) == before
 
 
+@pytest.mark.parametrize("verb", ["run", "report", "doctor", "score"])
+def test_a_file_in_place_of_a_folder(tmp_path, verb):
+    (tmp_path / "p").mkdir()
+    given = tmp_path / "p" / "whichlora.yaml"
+    given.write_text("schema: whichlora.suite/1\n", encoding="utf-8")
+    message = refused(2, verb, given)
+    assert "is a file" in message
+    assert message.rstrip().endswith(f": {tmp_path / 'p'}")
+    assert listing(tmp_path) == ["p", "p/whichlora.yaml"]
+
+
 def test_no_project(tmp_path):
     assert "whichlora init" in refused(2, "run", tmp_path / "nowhere")
     assert "has no whichlora.yaml" in refused(2, "plan", tmp_path)
@@ -190,3 +201,15 @@ def test_tiny_and_huge_pictures(tmp_path):
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "dot.png")
     message = refused(2, "init", tmp_path / "p", "--refs", tmp_path / "dot.png")
     assert "dot.png" in message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize("words", [("--help",), ("survey", "--offline"), ("survey", "--offline", "--json")])
+def test_a_reader_that_leaves_is_no_failure(words):
+    """As with '| head': silent, and neither "no" (1) nor "the machine failed" (3)."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "whichlora.cli.main", *words], stdout=writing, stderr=subprocess.PIPE,
+                          text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -20,7 +20,7 @@ from whichlora.cli.output import answer_console
 from whichlora.quoting import quoted
 
 ODD = "my project's demo [1] $HOME"
-COMMAND = re.compile(rf"\bwhichlora (?:{'|'.join(VERBS)})\b.*?(?=\n|   |\Z)")
+COMMAND = re.compile(rf"(?<![(\w])whichlora (?:{'|'.join(VERBS)})\b.*?(?=\n|   |\Z)")
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX quoting is looked at")
 
@@ -84,7 +84,9 @@ def as_it_is(folder):
 CALLS = {
     "a missing folder": (as_it_is, ["run", "FOLDER/no where"], ["init"]),
     "a folder without a suite": (as_it_is, ["plan", "FOLDER/refs"], ["init"]),
-    "a plan": (as_it_is, ["plan", "FOLDER"], ["run"]),
+    "a plan": (never_run, ["plan", "FOLDER"], ["run"]),
+    "a plan that is carried out": (as_it_is, ["plan", "FOLDER"], ["score"]),
+    "scored pictures": (as_it_is, ["score", "FOLDER"], ["report"]),
     "a run with nothing to do": (as_it_is, ["run", "FOLDER"], ["score"]),
     "pictures without scores": (as_it_is, ["route", "FOLDER"], ["score"]),
     "nothing decided": (as_it_is, ["watch", "FOLDER", "--offline"], ["evaluate"]),
@@ -133,8 +135,8 @@ def test_paths_are_quoted_only_where_a_shell_needs_it():
     assert quoted("-rf") == "./-rf"
 
 
-PLAIN = {("run.py", "step"), ("packs.py", "name"), ("packs.py", "wanted.name"), ("score.py", "name"),
-         ("main.py", "verb"), ("main.py", "__version__")}
+PLAIN = {("run.py", "step"), ("plan.py", "step"), ("packs.py", "name"), ("packs.py", "wanted.name"),
+         ("score.py", "name"), ("main.py", "verb"), ("main.py", "__version__")}
 """What may stand in a printed command as it is: names of verbs and of packs."""
 
 
@@ -157,6 +159,18 @@ def test_no_source_prints_a_command_with_an_unquoted_value():
                         unquoted.append(f"{path.name}:{node.lineno}: {value}")
     assert unquoted == []
     assert seen > 20
+
+
+def test_a_dry_run_counts_what_is_missing(folder, capsys):
+    assert "0 of 48 pictures are missing" in say(capsys, "run", folder, "--dry-run")
+    document = json.loads(say(capsys, "run", folder, "--dry-run", "--json"))
+    assert (document["already_there"], document["cells"]) == (48, 48)
+    suite = folder / "whichlora.yaml"
+    text = suite.read_text(encoding="utf-8")
+    suite.write_text(text.replace("soft.safetensors", "soft.safetensors:0.5"), encoding="utf-8")
+    assert "8 of 48 pictures are missing" in say(capsys, "run", folder, "--dry-run")
+    never_run(folder)
+    assert "24 pictures would be made, and 24 controls" in say(capsys, "run", folder, "--dry-run")
 
 
 def test_names_in_a_survey_are_never_broken(monkeypatch, capsys):

@@ -110,6 +110,16 @@ def test_what_was_asked_can_be_said(tmp_path):
     assert entries["a.png"]["gates"]["edit"] is False
 
 
+def test_what_is_missing_is_named(tmp_path):
+    save(tmp_path / "silent.png", portrait("president-speaking"))
+    save(tmp_path / "odd.png", portrait("president-speaking"), parameters="make it nicer")
+    entries, _ = scored(tmp_path, "--source", SOURCE)
+    assert "--edit" in entries["silent.png"]["reasons"]["following/trigger"]
+    assert "no verifier for this prompt" in entries["odd.png"]["reasons"]["following/trigger"]
+    for target, family in (("light=sunset", "lighting"), ("zoom=2", "camera"), ("expression=smile", "expression")):
+        assert f"--edit {family}" in run(tmp_path, "--source", SOURCE, "--target", target).output
+
+
 def test_without_a_source_only_identity_and_validity_are_told(tmp_path):
     refs = tmp_path / "refs"
     refs.mkdir()

@@ -138,4 +138,4 @@ def test_a_run_that_can_show_nothing_says_so_before_it_starts(folder, capsys, mo
     told = planned(capsys, folder)
     assert told["already_there"] == told["cells"]
     dry = " ".join(said(capsys, "run", folder, "--dry-run").out.split())
-    assert f"{told['cells']} of these are there already" in dry
+    assert f"0 of {told['cells']} pictures are missing" in dry

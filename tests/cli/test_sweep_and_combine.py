@@ -222,6 +222,23 @@ def test_routing_is_judged_with_the_time_of_a_switch(project):
     assert barred["barred"]
 
 
+def test_routing_leaves_the_decision_as_the_suite_wants_it(project, monkeypatch, capsys):
+    """The report is written anew; limits, thresholds and weights of the suite stand in it as before."""
+    monkeypatch.setattr("whichlora.report.plots.PLOTS", {})
+    suite = project / "whichlora.yaml"
+    suite.write_text(suite.read_text(encoding="utf-8") + "max_seconds: 0.000001\nthresholds: {lighting: 0.9}\n",
+                     encoding="utf-8")
+    decided = []
+    for verb in ("report", "route"):
+        with pytest.raises(SystemExit) as stop:
+            main([verb, str(project)])
+        assert not stop.value.code, capsys.readouterr().err
+        findings = json.loads((project / "report" / "findings.json").read_text(encoding="utf-8"))
+        decided.append((findings["recommendation"]["sentence"], findings["manifest"]["command"]))
+    assert "limits of time and memory" in decided[0][0]
+    assert decided[1] == decided[0]
+
+
 # ------------------------------------------------------------------ chain
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichlora.cli._prompts import edit_of, prompt_of
 from whichlora.errors import PhotoError, UserError
+from whichlora.quoting import quoted
 from whichlora.types import EditCase, Generation, Measurement
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FAMILIES = ("camera", "lighting", "background", "expression", "trigger")
+TARGETS = {
+    "yaw_deg": "camera", "pitch_deg": "camera", "zoom": "camera", "view": "camera", "light": "lighting",
+    "background": "background", "expression": "expression",
+}
+"""What may be asked, and the kind of edit that it belongs to."""
 KEEP = {
     "camera": ("identity", "clothes"),
     "lighting": ("identity", "clothes", "pose", "background"),
@@ -25,6 +31,7 @@ KEEP = {
     "expression": ("identity", "clothes", "pose", "background", "lighting"),
     "trigger": ("identity",),
 }
+NO_PROMPT = "not measured: no prompt can be read from this file; say with --edit what was asked"
 NO_SOURCE_NEEDED = ("identity/face", "identity/figure", "identity/other", "artifacts/valid")
 
 SAME_ASPECT = 0.04
@@ -57,6 +64,9 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         UserError: The folder is missing or holds none.
     """
+    if folder.is_file():
+        raise UserError(f"'{folder}' is a file; a folder of pictures is scored.",
+                        fix=f"Name the folder, such as: {quoted(folder.parent)}")
     if not folder.is_dir():
         raise UserError(f"There is no folder '{folder}'.", fix="Name a folder of PNG, JPEG or WebP pictures.")
     found = sorted(
@@ -83,12 +93,11 @@ def parse_target(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: A pair is not of the form key=value, or its key is unknown.
     """
-    known = ("yaw_deg", "pitch_deg", "zoom", "view", "light", "background", "expression")
     target: dict[str, Any] = {}
     for pair in pairs:
         key, mark, value = pair.partition("=")
-        if not mark or key not in known or not value.strip():
-            raise UserError(f"'{pair}' is not a target.", fix=f"Write key=value with a key of: {', '.join(known)}.")
+        if not mark or key not in TARGETS or not value.strip():
+            raise UserError(f"'{pair}' is not a target.", fix=f"Write key=value with a key of: {', '.join(TARGETS)}.")
         try:
             number = float(value)
         except ValueError:
@@ -198,6 +207,8 @@ def _entry(
     for name in names:
         if name not in measured:
             measured[name] = Measurement(None, f"not measured: {lacking}")
+    if not wanted.edit and not prompt and "following/trigger" in measured:
+        measured["following/trigger"] = replace(measured["following/trigger"], reason=NO_PROMPT)
     gates = dict(_gates(measured, kind))
     return {
         "path": str(path), "prompt": prompt, "family": family, "target": target,

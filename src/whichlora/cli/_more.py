@@ -166,9 +166,12 @@ def _refuse_other_base(stored: BaseModel, now: BaseModel) -> None:
         )
 
 
-def publish_again(measured: Measured, plan: Plan, command: str) -> Path:
-    """Conclude and write the report anew, so that the new results stand in it."""
+def publish_again(measured: Measured, plan: Plan) -> Path:
+    """Conclude by the suite's own settings and write the report anew, so that the new results stand in it."""
     from whichlora.cli.stages import conclude, publish
+    from whichlora.cli.wishes import analysis_settings
 
-    findings = conclude(measured.store, plan, command)
-    return publish(measured.project, measured.store, plan, findings, markdown=None)
+    project = measured.project
+    findings = conclude(measured.store, plan, f"whichlora evaluate {quoted(project.workspace.folder)}",
+                        settings=analysis_settings(project.suite))
+    return publish(project, measured.store, plan, findings, markdown=None)

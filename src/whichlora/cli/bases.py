@@ -114,13 +114,20 @@ def _print(table: Table, paired: bool) -> None:
 
     answer_console.print(f"{table.cases} cases on {table.photos} photographs were asked of every base.")
     capabilities = sorted({name for row in table.rows for name in row.capabilities})
-    shown = Shown(box=None, pad_edge=False, header_style="bold")
-    for title in ("base", "row", "rate (new photographs)", *capabilities, *(("against the first",) if paired else ())):
-        shown.add_column(title, overflow="fold")
-    for row in table.rows:
-        cells = ["{}/{}".format(*row.capabilities[name]) if name in row.capabilities else "–" for name in capabilities]
-        shown.add_row(*map(Text, (row.side, row.row, _rate(row), *cells, *((_difference(row),) if paired else ()))))
-    answer_console.print(shown)
+    names = max((len(row.row) for row in table.rows), default=0)
+    for side in dict.fromkeys(row.side for row in table.rows):
+        answer_console.print(Text(f"\n{side}", "bold"))
+        shown = Shown(box=None, pad_edge=False, header_style="dim")
+        for title in ("row", "passed", *capabilities, *(("against the first",) if paired else ())):
+            shown.add_column(title, overflow="fold", min_width=min(names, 28) if title == "row" else None)
+        for row in table.rows:
+            if row.side == side:
+                cells = ["{}/{}".format(*row.capabilities[name]) if name in row.capabilities else "–"
+                         for name in capabilities]
+                shown.add_row(*map(Text, (row.row, _rate(row), *cells, *((_difference(row),) if paired else ()))))
+        answer_console.print(shown, soft_wrap=False)
+    answer_console.print("\nPassed: share of a photograph's pictures, mean of the photographs, with its 95 % interval "
+                         "for new ones. The overall rate of a report weighs kinds of edit equally and may differ.")
     for note in table.notes:
         answer_console.print(f"  • {note}", markup=False)
 

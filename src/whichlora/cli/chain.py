@@ -12,6 +12,7 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
 from whichlora.errors import ProjectError, UnknownNameError, UserError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.cells import Verdict
@@ -45,6 +46,7 @@ def command(
         return
     for sentence in document["sentences"]:
         answer_console.print(sentence, markup=False)
+    answer_console.print(f"To see it in the report: whichlora report {quoted(folder)}", markup=False)
 
 
 def _step(measured: Measured, text: str, option: str) -> tuple[Candidate, str]:

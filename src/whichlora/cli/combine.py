@@ -12,7 +12,6 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
 from whichlora.errors import RefusedError, UserError
-from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.combining import Proposal, StackResult
@@ -51,7 +50,7 @@ def command(
             document: dict[str, Any] = describe(proposals, [], why_none=_why_none(measured, proposals))
         else:
             document = measure_stacks(measured, proposals, merges or [])
-            publish_again(measured, measured.plan, f"whichlora combine {quoted(folder)}")
+            publish_again(measured, measured.plan)
     if json:
         emit_json("whichlora.combine/1", document)
         return

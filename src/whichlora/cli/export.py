@@ -79,7 +79,13 @@ def command(
     for kind in kinds:
         for line in _lines(kind, document[kind]):
             answer_console.print(line, markup=False)
-    answer_console.print("Nothing was written." if dry_run else f"Written: {target}", markup=False)
+    if dry_run:
+        answer_console.print("Nothing was written.")
+        return
+    for kind in kinds:
+        if "skipped" not in document[kind]:
+            answer_console.print(f"Written: {target / kind}", markup=False)
+    answer_console.print("How to go on with each stands in its README.md.")
 
 
 def _findings(store: Store) -> Findings | None:

@@ -34,7 +34,9 @@ def command(
     question: Annotated[
         list[str] | None, typer.Option("--question", help="identity, edit or defects; all three when left out.")
     ] = None,
-    most: Annotated[int, typer.Option("--most", help="Most pairs of pictures.", min=1)] = 60,
+    most: Annotated[
+        int, typer.Option("--most", help="Most pairs of pictures; at least one of each candidate.", min=1)
+    ] = 60,
     device: Annotated[str, typer.Option("--device", help="auto, cuda, mps or cpu.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:

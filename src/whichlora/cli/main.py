@@ -70,14 +70,22 @@ def main(arguments: list[str] | None = None) -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(encoding="utf-8", errors="replace")
-    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        _answer(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from whichlora.cli.output import reader_left
+
+        reader_left()
+
+
+def _answer(words: list[str]) -> None:
     if not words or words[0] in {"--help", "-h", "help"}:
         sys.stdout.write(help_text())
-        return
-    if words[0] == "--version":
+    elif words[0] == "--version":
         sys.stdout.write(f"whichlora {__version__}\n")
-        return
-    _call(words[0], words[1:])
+    else:
+        _call(words[0], words[1:])
 
 
 def _call(verb: str, rest: list[str]) -> None:

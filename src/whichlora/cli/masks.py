@@ -12,6 +12,7 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
 from whichlora.errors import ProjectError
+from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.analysis.masking import MaskResult
@@ -49,6 +50,7 @@ def command(
         return
     for sentence in document["sentences"]:
         answer_console.print(sentence, markup=False)
+    answer_console.print(f"To see it in the report: whichlora report {quoted(folder)}", markup=False)
 
 
 def compare_masks(measured: Measured, name: str, prompt: str, most: int = 120) -> dict[str, Any]:

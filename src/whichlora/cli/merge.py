@@ -124,7 +124,7 @@ def named_uses(files: list[Path], weights: str) -> list[AdapterUse]:
         raise UserError(f"The weight {outside:g} is out of range.", fix=f"Use −{MAX_WEIGHT:g} to {MAX_WEIGHT:g}.")
     missing = next((path for path in files if not path.is_file()), None)
     if missing is not None:
-        raise UserError(f"There is no file '{missing}'.")
+        raise UserError(f"There is no file '{missing}'.", fix="Check the path; a merge takes files on this disk.")
     uses = [use_of(path, sha256_of(path), value) for path, value in zip(files, numbers, strict=True)]
     if len({use.sha256 for use in uses}) < len(uses):
         raise UserError("The same file is named twice.", fix="Give it one weight instead.")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from rich.console import Console
@@ -21,9 +23,27 @@ from whichlora.quoting import quoted, with_project
 P = ParamSpec("P")
 R = TypeVar("R")
 
-progress_console = Console(stderr=True, highlight=False, soft_wrap=True)
+READER_LEFT = 141
+"""Exit status when whoever read the output has left, as with '| head': 128 + SIGPIPE, as other programs give it."""
+
+
+class _Console(Console):
+    """Says nothing and ends when nobody reads any more; 1 would mean that the answer is "no"."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        reader_left()
+
+
+def reader_left() -> NoReturn:
+    """End quietly; nothing more is written to the closed output, not even when Python flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(READER_LEFT)
+
+
+progress_console = _Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, warnings and errors."""
-answer_console = Console(highlight=False, soft_wrap=True)
+answer_console = _Console(highlight=False, soft_wrap=True)
 """What the user asked for, when it is not JSON."""
 
 
@@ -50,6 +70,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except WhichloraError as error:
             fail(error, _project_named(kwargs))
+        except BrokenPipeError:
+            reader_left()
         except OSError as error:
             fail(_machine_error(error))
         except sqlite3.DatabaseError as error:
@@ -77,7 +99,10 @@ def _machine_error(error: OSError) -> MachineError:
     """A sentence for what the operating system refused."""
     if error.errno == errno.ENOSPC:
         return DiskFullError("No space is left on the disk.", fix="Free some; everything finished is kept.")
-    where = f" '{error.filename}'" if error.filename else ""
+    named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    if named is not None and named.suffix == ".part":
+        named = named.parent  # a file is written under another name first, which says nothing to a reader
+    where = f" '{named}'" if named is not None else ""
     return MachineError(f"The system refused access to{where or ' a file'}: {error.strerror or error}.",
                         fix="Check that it exists and that you may read and write it.")
 

@@ -63,7 +63,8 @@ def command(
     for note in document["notes"]:
         answer_console.print(f"  • {note}", markup=False)
     answer_console.print(_choices(document["questions"]))
-    answer_console.print(f"Next: whichlora run {quoted(folder)}", markup=False)
+    step = "run" if document["already_there"] < document["cells"] else "score"
+    answer_console.print(f"Next: whichlora {step} {quoted(folder)}", markup=False)
 
 
 def _choices(questions: list[dict[str, str]]) -> Any:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded
-from whichlora.quoting import quoted
 
 if TYPE_CHECKING:
     from whichlora.cli._more import Measured
@@ -40,7 +39,7 @@ def command(
 
     with open_measured(folder, device) as measured:
         document = judge(measured, max_seconds, max_memory, timing=not no_timing)
-        publish_again(measured, measured.plan, f"whichlora route {quoted(folder)}")
+        publish_again(measured, measured.plan)
     if json:
         emit_json("whichlora.route/1", document)
         return

@@ -93,9 +93,16 @@ def _tell_plan(document: dict[str, Any], *, json: bool) -> None:
     if json:
         emit_json("whichlora.plan/1", document)
     else:
-        there = f"; {document['already_there']} of these are there already" if document["already_there"] else ""
-        answer_console.print(f"{document['made']} pictures would be made, and {document['controls']} controls{there}. "
-                             f"{document['choice']} {document['advice']}", markup=False)
+        planned = document["made"] + document["controls"]
+        missing = planned - document["already_there"]
+        if document["screening"] and document["already_there"]:
+            # How many of those that are there belong to rows that screening will drop is not known before it.
+            what = f"At most {planned} pictures would be made; {document['already_there']} of the full matrix are there"
+        elif document["already_there"]:
+            what = f"{missing} of {planned} pictures are missing and would be made"
+        else:
+            what = f"{document['made']} pictures would be made, and {document['controls']} controls"
+        answer_console.print(f"{what}. {document['choice']} {document['advice']}", markup=False)
 
 
 def _tell_outcome(folder: Path, store: Store, plan: Plan, *, json: bool) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from whichlora.cli.output import answer_console, emit_json, guarded, progress_console
 from whichlora.errors import UserError
+from whichlora.quoting import quoted
 from whichlora.workspace import SUITE_NAME
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def command(
         _print(entries)
         for line in licences:
             answer_console.print(f"identity by {line}", markup=False)
+        if (folder / SUITE_NAME).is_file():
+            answer_console.print(f"Next: whichlora report {quoted(folder)}", markup=False)
     passed = sum(1 for entry in entries if entry["passed"] is True)
     if fail_under is not None and passed < fail_under * len(entries):
         progress_console.print(f"{passed} of {len(entries)} pictures passed; --fail-under asks for {fail_under:.0%}.")
@@ -87,12 +90,13 @@ def _usable(names: list[str]) -> tuple[str, ...]:
 
 
 def _elsewhere(folder: Path, wanted: Wanted) -> list[dict[str, Any]]:
-    from whichlora.cli._elsewhere import FAMILIES, score_folder
+    from whichlora.cli._elsewhere import FAMILIES, TARGETS, score_folder
 
     if wanted.edit and wanted.edit not in FAMILIES:
         raise UserError(f"There is no edit '{wanted.edit}'.", fix=f"Known: {', '.join(FAMILIES)}.")
     if wanted.target and not wanted.edit:
-        raise UserError("--target needs --edit, which says what kind of edit it is.", fix="Add --edit camera.")
+        raise UserError("--target needs --edit, which says what kind of edit it is.",
+                        fix=f"Add --edit {TARGETS[next(iter(wanted.target))]}.")
     with progress_console.status("scoring") as status:
         return score_folder(folder, wanted, lambda done, total: status.update(f"scored {done} of {total}"))
 

@@ -235,7 +235,8 @@ def stored_plan(store: Store) -> Plan:
     """
     data = store.document("plan")
     if data is None:
-        raise ProjectError("This project has no pictures yet.", fix="Run: whichlora run PROJECT")
+        raise ProjectError(f"The project '{store.folder}' has no pictures yet.",
+                           fix=f"Run: whichlora run {quoted(store.folder)}")
     return plan_from_json(data)
 
 

@@ -76,6 +76,6 @@ def _print(outcome: object) -> None:
         return
     speed = f"{outcome.speed:.2f}× as fast" if outcome.speed else "speed unknown"
     answer_console.print(
-        f"{outcome.name}: {outcome.change:+.1%} [{outcome.low:+.1%}, {outcome.high:+.1%}] on {outcome.cells} pairs of "
+        f"{outcome.name}: {outcome.change:+.1%} [{outcome.low:+.2%}, {outcome.high:+.2%}] on {outcome.cells} pairs of "
         f"{outcome.photos} photographs, {speed}. {outcome.reason}"
     )

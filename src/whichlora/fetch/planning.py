@@ -226,7 +226,8 @@ def read_request(words: Sequence[str]) -> Request:
             references.append(reference)
         else:
             raise UserError(
-                f"'{word}' is neither a project folder, a saved survey (.json), nor OWNER/NAME[:FILE] on the Hub."
+                f"'{word}' is neither a project folder, a saved survey (.json), nor OWNER/NAME[:FILE] on the Hub.",
+                fix="Check the spelling; see what there is with: whichlora survey",
             )
     return Request(tuple(dict.fromkeys(references)), project, tuple(notes))
 

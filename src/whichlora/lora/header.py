@@ -134,7 +134,8 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no file '{printable(str(path))}'.")
+        raise UserError(f"There is no file '{printable(str(path))}'.",
+                        fix="Check the path; a file on the Hub is named OWNER/NAME:FILE.")
     try:
         with path.open("rb") as stream:
             size = path.stat().st_size

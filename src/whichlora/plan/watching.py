@@ -182,5 +182,6 @@ def read_catalogue(path: Path) -> list[dict[str, Any]]:
             raise ValueError("another schema")
         return [entry for entry in data["entries"] if isinstance(entry, dict)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SuiteError(f"'{path}' is no saved survey ({error}).",
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise SuiteError(f"'{path}' is no saved survey ({why}).",
                          fix="Write one with: whichlora survey --save FILE") from error

@@ -149,7 +149,8 @@ def limited(picture: Picture) -> Picture:
     """The picture at no more than `PIXELS` pixels."""
     height, width = picture.shape[:2]
     scale = min(1.0, (PIXELS / (height * width)) ** 0.5)
-    return resized(picture, max(28, round(height * scale)), max(28, round(width * scale)))
+    # A copy: torch warns of arrays that must not be written to, such as pictures that are kept.
+    return np.array(resized(picture, max(28, round(height * scale)), max(28, round(width * scale))))
 
 
 @contextmanager
