@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -100,7 +102,7 @@ def finished(bench: Bench, session, job, steps: int) -> float:
     return bench.timed(lambda: session.decode(session.denoise_together([job], sampler)[0]), 2)
 
 
-def stock_call(bench: Bench, session):
+def stock_call(bench: Bench, session) -> tuple[Any, Callable[[int], Any]]:
     """The stock pipeline, and its own call with embeddings given as a function of the number of steps."""
     import diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus as stock
     from diffusers import FlowMatchEulerDiscreteScheduler
@@ -120,8 +122,9 @@ def stock_call(bench: Bench, session):
     embeds = [each.embeds.to(bench.device, bench.dtype) for each in (job.prompt, job.negative)]
     masks = [torch.ones(each.shape[:2], device=bench.device, dtype=torch.long) for each in embeds]
 
-    def call(steps: int):
-        return pipe(image=[Image.new("RGB", (side, side), "gray")], prompt_embeds=embeds[0], prompt_embeds_mask=masks[0],
+    def call(steps: int) -> Any:
+        return pipe(image=[Image.new("RGB", (side, side), "gray")], prompt_embeds=embeds[0],
+                    prompt_embeds_mask=masks[0],
                     negative_prompt_embeds=embeds[1], negative_prompt_embeds_mask=masks[1], true_cfg_scale=4.0,
                     num_inference_steps=steps, height=side, width=side, generator=torch.Generator().manual_seed(1))
 

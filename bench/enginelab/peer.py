@@ -1,4 +1,3 @@
-# ruff: noqa: ANN001
 """cache-dit on the stock pipeline, the one peer that installs beside this torch and diffusers; skipped without it."""
 
 from __future__ import annotations

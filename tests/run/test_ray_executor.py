@@ -112,8 +112,9 @@ def test_one_project_on_one_worker_on_two_and_on_a_cluster_that_breaks(tmp_path,
 @pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
 def test_actors_of_one_machine_hold_one_copy_of_streamed_weights(tmp_path, monkeypatch):
     """The tiny model, streamed: both actors have the same file open, it holds one copy, pictures are those of one."""
-    from families import tiny
     from ray.cluster_utils import Cluster
+
+    from families import tiny
     from run.test_together import plan_of_tiny
 
     monkeypatch.setenv("WHICHLORA_HOLD", "streamed")
