@@ -1,4 +1,4 @@
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001
 """Plain diffusers and our exact forward in turns, whole pictures, errors, and switching."""
 
 from __future__ import annotations

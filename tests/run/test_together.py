@@ -196,8 +196,9 @@ def test_in_this_process_too_a_failing_pass_is_tried_one_by_one(faulty):
 def test_where_passes_keep_ending_workers_cells_are_made_alone(faulty):
     folder, plan, setup = faulty
     want = in_process(folder / "alone", plan, setup)
-    scenes.break_at(folder, together=2, together_pass=[{"how": "exit"}])
-    summary, _, _ = crew_run(folder / "out", plan, setup, patience=QUICK)
+    scenes.break_at(folder, together=2, together_pass=[{"how": "exit"}], remarks=["Copies are slower."])
+    summary, said, _ = crew_run(folder / "out", plan, setup, patience=QUICK)
+    assert sum(text.endswith("Copies are slower.") for text in said) == 1, "three workers say it, the user hears it once"
     assert scenes.pixels(folder / "out") == want
     assert (summary.failed, summary.restarts) == (0, 2)
 
