@@ -198,7 +198,7 @@ def test_where_passes_keep_ending_workers_cells_are_made_alone(faulty):
     want = in_process(folder / "alone", plan, setup)
     scenes.break_at(folder, together=2, together_pass=[{"how": "exit"}], remarks=["Copies are slower."])
     summary, said, _ = crew_run(folder / "out", plan, setup, patience=QUICK)
-    assert sum(text.endswith("Copies are slower.") for text in said) == 1, "three workers say it, the user hears it once"
+    assert sum(text.endswith("Copies are slower.") for text in said) == 1, "three workers say it, once is enough"
     assert scenes.pixels(folder / "out") == want
     assert (summary.failed, summary.restarts) == (0, 2)
 
