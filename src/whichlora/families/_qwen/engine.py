@@ -231,7 +231,7 @@ class FastEngine:
         self, running: Sequence[_Running], extras: Sequence[Extra], weights: BlockWeights,
         modulation: tuple[Tensor, Tensor],
     ) -> Any:
-        """One block, a picture's forwards at once; None where the kernels do not serve: never again once they failed"""
+        """One block, a picture's forwards at once; None where the kernels do not serve, or have failed once."""
         if not self._kernels or not fused.suits(weights):
             return None
         if any(each.img.shape[1] < self._least_tokens or len(each.img) > 1 for each in running):
