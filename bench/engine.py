@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests"), str(ROOT / "bench")]
 PHASES = ("kernels", "floor", "exact", "streamed", "offload", "fp8", "cached", "nf4",
-          "attempts", "project")
+          "attempts", "peer", "project")
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,10 @@ def table(out: Path) -> Iterator[Figure]:
     yield from ratio("fp8: CFG pair, plain with a LoRA / ours", "plain_pair_lora_s", "fp8_pair_s", 2.5)
     yield from ratio("near-lossless: image, plain with a LoRA / fp8 with the stated schedule", "plain_image_40_s",
                      "fp8, guidance to 60 %, middle blocks every 3rd step: image_s", 5.0)
+    yield from ratio("near-lossless: image, cache-dit's defaults on the stock pipeline / fp8 with the stated schedule",
+                     "peer_cached_image_40_s", "fp8, guidance to 60 %, middle blocks every 3rd step: image_s", 1.0)
+    if isinstance(f.get("peer_note"), str):
+        yield Figure("peer", f["peer_note"], "printed", ok=True)
     for name in ("resident", "capped"):
         cells = f.get(f"project {name}: cells")
         if isinstance(cells, dict):

@@ -1,9 +1,11 @@
-# ruff: noqa: ANN001, ANN202
+# ruff: noqa: ANN001
 """Plain diffusers and our exact forward in turns, whole pictures, errors, and switching."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -70,7 +72,7 @@ def _images(bench: Bench, theirs, ours, store, fast) -> None:
     ours._machine = Machine(store, fast)
     job, steps = bench.job(ours), 12 if bench.toy else 40
     sampler = sampler_of(toy=bench.toy, steps=steps)
-    call = _stock_call(bench, theirs)
+    call = stock_call(bench, theirs)[1]
     with torch.inference_mode():
         call(2)
     ours.decode(ours.denoise_together([job], sampler_of(toy=bench.toy, steps=2))[0])
@@ -100,8 +102,8 @@ def finished(bench: Bench, session, job, steps: int) -> float:
     return bench.timed(lambda: session.decode(session.denoise_together([job], sampler)[0]), 2)
 
 
-def _stock_call(bench: Bench, session):
-    """The stock pipeline's own call with embeddings given, as a function of the number of steps."""
+def stock_call(bench: Bench, session) -> tuple[Any, Callable[[int], Any]]:
+    """The stock pipeline, and its own call with embeddings given as a function of the number of steps."""
     import diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus as stock
     from diffusers import FlowMatchEulerDiscreteScheduler
     from PIL import Image
@@ -120,12 +122,13 @@ def _stock_call(bench: Bench, session):
     embeds = [each.embeds.to(bench.device, bench.dtype) for each in (job.prompt, job.negative)]
     masks = [torch.ones(each.shape[:2], device=bench.device, dtype=torch.long) for each in embeds]
 
-    def call(steps: int) -> None:
-        pipe(image=[Image.new("RGB", (side, side), "gray")], prompt_embeds=embeds[0], prompt_embeds_mask=masks[0],
-             negative_prompt_embeds=embeds[1], negative_prompt_embeds_mask=masks[1], true_cfg_scale=4.0,
-             num_inference_steps=steps, height=side, width=side, generator=torch.Generator().manual_seed(1))
+    def call(steps: int) -> Any:
+        return pipe(image=[Image.new("RGB", (side, side), "gray")], prompt_embeds=embeds[0],
+                    prompt_embeds_mask=masks[0],
+                    negative_prompt_embeds=embeds[1], negative_prompt_embeds_mask=masks[1], true_cfg_scale=4.0,
+                    num_inference_steps=steps, height=side, width=side, generator=torch.Generator().manual_seed(1))
 
-    return call
+    return pipe, call
 
 
 def _switching(bench: Bench, session, store) -> None:

@@ -468,6 +468,11 @@ def test_weights_leave_a_card_where_the_vae_has_no_room(folder, inputs, monkeypa
     session.round_trip(source, tiny.SAMPLER)
     assert asked == [64 * 64] * 3
     assert session.ways() == {"forward": "eager", "text encoder": "cpu"}
+    # What any of them could not do reaches the user.
+    session.notes.append("a")
+    session._machine.store.notes = ["b"]
+    session._machine.engine.notes.append("c")
+    assert session.remarks() == session.engine_facts()["notes"] == ["a", "b", "c"]
 
 
 def test_running_out_of_memory_is_no_wrong_picture(folder, loras, inputs, monkeypatch):

@@ -218,7 +218,7 @@ def test_where_pages_cannot_be_locked_a_sentence_says_so_and_the_bits_are_the_sa
     assert [words in note for note in store.notes] == ([True] if words else [])
     assert all(note.count(".") == 1 and "\n" not in note for note in store.notes)
     # What CUDA takes for locked must never be given back; what it refused may.
-    assert shared._LOCKED == ([] if words else [mapping])
+    assert ([] if words else [mapping]) == shared._LOCKED
     found = answers(FastEngine(made, store, compiled=False), calls(2))
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 

@@ -391,6 +391,11 @@ def test_a_processor_does_not_get_any_number_of_workers(tmp_path, monkeypatch):
     _, setup, _ = scenes.build(tmp_path, photos=1)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
     assert LocalExecutor(setup, 12).size == 12
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert LocalExecutor(setup, 8).size == 8
+    with pytest.raises(MachineError, match="Use --workers 8 or fewer"):
+        LocalExecutor(setup, 9)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
     with pytest.raises(MachineError, match="999 workers were asked for, and this machine has 12 cores"):
         LocalExecutor(setup, 999)
 

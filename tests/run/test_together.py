@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -195,8 +196,9 @@ def test_in_this_process_too_a_failing_pass_is_tried_one_by_one(faulty):
 def test_where_passes_keep_ending_workers_cells_are_made_alone(faulty):
     folder, plan, setup = faulty
     want = in_process(folder / "alone", plan, setup)
-    scenes.break_at(folder, together=2, together_pass=[{"how": "exit"}])
-    summary, _, _ = crew_run(folder / "out", plan, setup, patience=QUICK)
+    scenes.break_at(folder, together=2, together_pass=[{"how": "exit"}], remarks=["Copies are slower."])
+    summary, said, _ = crew_run(folder / "out", plan, setup, patience=QUICK)
+    assert sum(text.endswith("Copies are slower.") for text in said) == 1, "three workers say it, once is enough"
     assert scenes.pixels(folder / "out") == want
     assert (summary.failed, summary.restarts) == (0, 2)
 
@@ -260,6 +262,37 @@ def test_the_idle_clock_counts_only_between_work(monkeypatch):
         pass
     assert clock.take() == 1.0
     assert clock.take() == 0.0
+
+
+def test_only_time_in_which_nothing_is_asked_of_the_device_is_waiting(faulty, monkeypatch):
+    """Changes of weights, forwards and decoding take 100, 10 and 5 seconds of a made-up clock; waiting takes 1."""
+    _, plan, setup = faulty
+    now = [0.0]
+
+    def slow(name, seconds):
+        stock = getattr(work.session, name)
+
+        def run(*arguments):
+            now[0] += seconds
+            return stock(*arguments)
+
+        monkeypatch.setattr(work.session, name, run)
+
+    monkeypatch.setattr("whichlora.run.cellwork.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    work = CellWork(registry.load("families", "faulty").load(setup.base, "cpu"))
+    work.begin(plan, photograph_reader(plan, setup.folder))
+    list(work.encode(plan.cells))
+    for name, seconds in (("switch", 100), ("denoise", 10), ("decode", 5), ("round_trip", 7)):
+        slow(name, seconds)
+    gaps = []
+    for row in ("base", "a", "a"):
+        now[0] += 1
+        work.activate(row)
+        now[0] += 1
+        made = work.make(cells_named(plan, row)[0])
+        assert (made.seconds["denoise"], made.seconds["decode"]) == (10, 5)
+        gaps.append(made.seconds["gap"])
+    assert gaps == [1, 2, 2]
 
 
 # ------------------------------------------------------------------------ the true code, streamed

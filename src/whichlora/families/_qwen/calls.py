@@ -63,6 +63,10 @@ class PlainEngine:
             found.append(velocity[:, : call.latents.shape[1]])
         return found
 
+    def way(self) -> str:
+        """By what blocks are computed."""
+        return self.name
+
     def facts(self) -> dict[str, Any]:
         """What a report may say of it."""
         return {"engine": self.name}

@@ -231,7 +231,7 @@ class FastEngine:
         self, running: Sequence[_Running], extras: Sequence[Extra], weights: BlockWeights,
         modulation: tuple[Tensor, Tensor],
     ) -> Any:
-        """One block, the forwards of a picture at once; None where the kernels do not serve, and never again once they failed."""
+        """One block, a picture's forwards at once; None where the kernels do not serve, or have failed once."""
         if not self._kernels or not fused.suits(weights):
             return None
         if any(each.img.shape[1] < self._least_tokens or len(each.img) > 1 for each in running):
@@ -294,10 +294,14 @@ class FastEngine:
         out = self._model.norm_out.norm(each.img[:, :noisy]) * (1 + scale)[:, None, :] + shift[:, None, :]
         return self._model.proj_out(out)
 
+    def way(self) -> str:
+        """By what blocks are computed now."""
+        return "kernels" if self._kernels else "compiled" if self._compiled else "eager"
+
     def facts(self) -> dict[str, Any]:
         """What a report may say of it."""
-        way = "kernels" if self._kernels else "compiled" if self._compiled else "eager"
-        found: dict[str, Any] = {"engine": self.name, "forward": way, "compiled": self._compiled, **self._store.facts()}
+        found: dict[str, Any] = {
+            "engine": self.name, "forward": self.way(), "compiled": self._compiled, **self._store.facts()}
         if self._shortcuts != NONE:
             found["shortcuts"] = self._shortcuts.text()
         return found

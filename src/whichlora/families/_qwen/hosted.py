@@ -100,8 +100,8 @@ class HostStore:
             kept = [flat for host in self._host if host is not None for flat in host]
             why = "" if all(flat.is_pinned() for flat in kept) else "the system allows no more of it"
         if why:
-            self.notes.append(f"Host memory could not be page-locked ({why}): copies to the GPU are slower, pictures are "
-                              "the same.")
+            self.notes.append(f"Host memory could not be page-locked ({why}): copies to the GPU are slower, pictures "
+                              "are the same.")
 
     def _draw(
         self, index: int, block: Any, layout: Layout, flat: Tensor, fill: Callable[[str, Tensor], None] | None

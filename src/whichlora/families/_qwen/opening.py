@@ -13,7 +13,12 @@ from whichlora.families._qwen.calls import PlainEngine
 from whichlora.families._qwen.engine import FastEngine
 from whichlora.families._qwen.files import shape_of
 from whichlora.families._qwen.profiles import (
-    RESERVE_BYTES, VAE_BYTES_PER_PX, Settings, holding, too_small, transformer_bytes,
+    RESERVE_BYTES,
+    VAE_BYTES_PER_PX,
+    Settings,
+    holding,
+    too_small,
+    transformer_bytes,
 )
 from whichlora.families._qwen.quantised import QuantisedStore
 from whichlora.families._qwen.shared import bytes_there, offered

@@ -231,8 +231,7 @@ class QwenSession:
 
     def ways(self) -> dict[str, str]:
         """What was chosen by this machine and may change the last bits of a picture."""
-        found = self._machinery().engine.facts()
-        return {"forward": str(found.get("forward", found["engine"])), "text encoder": self._parts.encoder_device}
+        return {"forward": self._machinery().engine.way(), "text encoder": self._parts.encoder_device}
 
     def remarks(self) -> list[str]:
         """Sentences about what was not possible so far and what was done instead; the pictures are the same."""
@@ -282,9 +281,9 @@ class QwenSession:
 
     def _through_vae(self, pixels: int, work: Callable[[], R]) -> R:
         """Do something with the VAE, after making sure that it has room."""
-        from whichlora.families._qwen.opening import make_room_for_vae
-
         if self._machine is not None:
+            from whichlora.families._qwen.opening import make_room_for_vae
+
             make_room_for_vae(self._machine, self._settings, pixels)
         return self._within_memory(work)
 

@@ -32,8 +32,9 @@ _PAGE = 4096
 _FLAGS = 64
 """The header: what the file holds (SHA-256), and from here on one byte a block that says whether it is whole."""
 _LOCKED: list[mmap.mmap] = []
-"""Mappings known to CUDA. They stay until the process ends, and CUDA's driver lets go of them with it: were one unmapped
-earlier, other memory could come to lie at addresses that CUDA takes for locked, and copies would bring wrong values."""
+"""Mappings known to CUDA. They stay until the process ends, and CUDA's driver lets go of them with it: were one
+unmapped earlier, other memory could come to lie at addresses that CUDA takes for locked, and copies would bring wrong
+values."""
 
 
 def offered(environment: Mapping[str, str] = os.environ) -> int | None:

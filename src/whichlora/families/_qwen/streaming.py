@@ -121,7 +121,8 @@ class StreamedStore(HostStore):
         Raises:
             MemoryError: Not even the buffers fit into the budget.
         """
-        super().__init__(model, device, copy=True, fill=fill, budget_bytes=budget_bytes, slots=slots, share=share, alone=alone)
+        super().__init__(model, device, copy=True, fill=fill, budget_bytes=budget_bytes, slots=slots, share=share,
+                         alone=alone)
         self.slots = slots
         self.resident = split(self.blocks, self._layout.bytes, budget_bytes, slots)
         self._away = streamed_blocks(self.blocks, self.resident)
