@@ -112,7 +112,8 @@ title="{{ rate|estimate }}
 {{ m.bar(rate, f.target) }}
 <span class="unseen">{{ rate.low|interval(rate.high) }} on new photographs
 {%- if fact %}, {{ STATE_WORDS[fact.state] }}{% endif %}
-{% if differs %}, shown {{ differs }} than base{% endif %}. Open its pictures.</span>
+{% if differs %}, shown {{ differs }} than base{% endif %}. Open pictures of {{ row_name }}
+{%- if family %} at {{ family|spoken }}{% endif %}.</span>
 </button></td>
 {% endif %}
 {% endmacro %}
