@@ -126,6 +126,18 @@ def test_dots_are_explained_by_what_is_drawn(project):
     assert set(kinds) == set(re.findall(r'<circle class="point (\w+)" cx="\d+\.', str(pareto.PLUGIN.html(page))))
 
 
+def test_a_small_dot_is_not_hidden_behind_a_large_one(project):
+    """The fast base vanished behind slower rows with the same rates."""
+    rows = project.given.findings.candidates
+    alike = tuple(replace(row, p_edit=0.5, p_identity=1.0, seconds_per_image=1.0 + 9 * number)
+                  for number, row in enumerate(rows[:3]))
+    page = page_of(project, candidates=alike)
+    radii = [float(r) for r in re.findall(r'r="([\d.]+)"><title>', str(pareto.PLUGIN.html(page)))]
+    assert len(radii) == 3
+    assert radii == sorted(radii, reverse=True)
+    assert radii[0] > radii[-1]
+
+
 def test_further_measurements_have_a_unit_and_a_direction(project):
     rows = tuple(replace(row, means={"drift/zoom": 0.0002, "following/copy": 0.5, "no/metric": 2.0})
                  for row in project.given.findings.candidates)

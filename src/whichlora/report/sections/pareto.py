@@ -27,7 +27,7 @@ tick.label }}</text>{% endfor %}
 y2="{{ tick.at }}"/><text class="tick" x="{{ s.left - 6 }}" y="{{ tick.at + 4 }}" text-anchor="end">{{ tick.label
 }}</text>{% endfor %}
 {% if s.front %}<polyline class="front" points="{{ s.front }}"/>{% endif %}
-{% for dot in s.dots %}<circle class="point {{ dot.kind }}" cx="{{ dot.x }}" cy="{{ dot.y }}"
+{% for dot in s.drawn %}<circle class="point {{ dot.kind }}" cx="{{ dot.x }}" cy="{{ dot.y }}"
 r="{{ dot.r }}"><title>{{ dot.name }}: edit done {{ dot.edit|percent }}, identity kept {{ dot.identity|percent }},
 {{ dot.seconds|seconds }}</title></circle>{% endfor %}
 {% for dot in s.dots %}{% if dot.leader %}
