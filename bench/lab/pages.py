@@ -115,7 +115,7 @@ def printable(findings: Findings, given: ReportInput) -> dict[str, set[str]]:
         "time": {_digits(words.seconds(value)) for value in times if value is not None},
         "memory": {_digits(words.gib(value)) for value in sizes if value is not None},
         "bare": {str(value) for value in counted} | {f"{value:,}" for value in counted}
-        | {_digits(words.figure(value)) for value in means},
+        | {_digits(words.mean(value)) for value in means},
     }
 
 

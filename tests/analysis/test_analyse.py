@@ -332,3 +332,16 @@ def test_while_the_controls_say_that_the_measurement_is_wrong_nothing_is_claimed
     lines = [*advice.rationale, *advice.flip, *(line for o in advice.options for line in (*o.pros, *o.cons))]
     assert not [line for line in lines if "shown to" in line or "leaning" in line or "shown at or" in line]
     assert all("cannot be trusted" in option.cons[-1] for option in advice.options)
+
+
+def test_an_undecided_verdict_is_one_sentence_and_its_reasons_say_the_rest():
+    """It is the page's heading: what stays possible, and where the row in front stands, follow below it."""
+    advice = analyse(*rows("undecided"), settings=QUICK).recommendation
+    assert advice.sentence.startswith("Undecided, leaning to ")
+    assert advice.sentence.count(". ") == 0
+    assert "remain possible" not in advice.sentence
+    possible = next(line for line in advice.rationale if line.startswith("Still possible: "))
+    assert " and " in possible
+    assert sum("Of what is open, " in line and "on new ones" in line for line in advice.rationale) == 1
+    firm = analyse(*rows("existing"), settings=QUICK).recommendation
+    assert not any("Still possible" in line or "Of what is open" in line for line in firm.rationale)

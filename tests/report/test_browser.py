@@ -53,6 +53,8 @@ def test_a_screen_reader_can_use_the_matrix(project, written, watch):
     spoken = table.get_by_role("row", name=row.name).first.inner_text()
     assert "on new photographs" in spoken
     assert "target" in spoken
+    names = page.locator("#matrix-table button.open").evaluate_all("(all) => all.map((one) => one.textContent.trim())")
+    assert len(set(names)) == len(names), "a list of buttons must tell them apart"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -24,7 +24,9 @@ def questions(plan: Plan, ledger: Ledger, settings: Settings | None = None) -> t
     """
     chosen = settings or Settings()
     stacks = ledger.put("plan.stacks", sum(len(c.adapters) > 1 for c in plan.candidates), "count")
-    combined = ledger.say(f"Those the plan names: {stacks} here; of good singles, the pairs that complete each other.")
+    combined = ledger.say(
+        f"Those that the plan names: {stacks}. 'whichlora combine' adds pairs of LoRAs that complete each other."
+    )
     count = len({source.sha256 or source.id for source in plan.sources})
     photos = f"{ledger.put('plan.photos', count, 'count')} photograph{'' if count == 1 else 's'}"
     given = ledger.say(f"The {photos} given, checked for sharpness, face size, pose and variety.")
@@ -32,7 +34,7 @@ def questions(plan: Plan, ledger: Ledger, settings: Settings | None = None) -> t
         {
             "question": "What is the lowest quality at which a LoRA is viable?",
             "default": _viable(plan, ledger, chosen),
-            "reason": "The brief's target; shown, because the point estimate of a winner flatters.",
+            "reason": "The suite's target. It must be shown with its bound, as the plain rate of a winner flatters.",
             "flag": "report --target, --threshold identity=0.9, --max-seconds, --max-vram; "
                     "target:, thresholds:, max_seconds:, max_vram_gib: in whichlora.yaml",
         },

@@ -94,37 +94,38 @@ def _hopeless(found: Outcome, names: Iterable[str]) -> list[str]:
 
 
 def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
-    """The sentence while open questions allow more than one strategy."""
-    row = found.row
+    """The sentence while open questions allow more than one strategy; which ones stands among the reasons."""
     photos = ledger.put("photos", found.photos, "count")
-    lean = named(found, row)
-    possible = listed(words for strategy, words in STRATEGY.items() if strategy in row.possible)
-    focus = found.facts.get(row.candidate) or found.facts.get(found.leader())
-    tail = ""
-    if focus is not None:
-        unsettled = [name for name in found.must if name in focus.capabilities
-                     and focus.capabilities[name].state == "OPEN"]
-        if unsettled:
-            name = unsettled[0]
-            tail = f" Open for {focus.name}: {listed(unsettled)}{_both(focus, name, ledger)}."
-    tail += untried.known_of_none(found, ledger)
+    number = "photograph does" if found.photos == 1 else "photographs do"
     return ledger.say(
-        f"Undecided, leaning to {lean}: with {photos} photographs it is not settled for new photographs of this "
-        f"character whether {target if target.startswith('the ') else f'the target of {target}'} is met; "
-        f"{possible} remain possible.{tail}"
+        f"Undecided, leaning to {named(found, found.row)}: {photos} {number} not settle what meets "
+        f"{target if target.startswith('the ') else f'the target of {target}'} on new photographs of this character."
+        f"{untried.known_of_none(found, ledger)}"
     )
 
 
+def _left_open(found: Outcome, ledger: Ledger) -> list[str]:
+    """What is still possible, and on which capabilities of the row in front it hangs."""
+    possible = listed(words for strategy, words in STRATEGY.items() if strategy in found.row.possible)
+    lines = [ledger.say(f"Still possible: {possible}.")]
+    focus = found.facts.get(found.row.candidate) or found.facts.get(found.leader())
+    unsettled = [name for name in found.must if focus is not None and name in focus.capabilities
+                 and focus.capabilities[name].state == "OPEN"]
+    if focus is not None and unsettled:
+        lines.append(ledger.say(f"Of what is open, {_both(focus, unsettled[0], ledger)}."))
+    return lines
+
+
 def _both(facts: CandidateFacts, name: str, ledger: Ledger) -> str:
-    """'; camera is at 81%, [74, 87] on these photographs and [58, 93] on new ones'."""
+    """'camera of angles is at 81%, [74, 87] on these photographs and [58, 93] on new ones'."""
     rate = facts.capabilities[name].rate
     if rate.value is None or rate.low is None or rate.high is None:
-        return f", {name} without any scored picture"
+        return f"{name} of {facts.name} has no scored picture"
     key = f"{facts.name}/{name}"
     value = ledger.put(f"{key}.value", rate.value, "percent")
     here = ledger.interval(f"{key}.here", rate.low_here or 0.0, 1.0 if rate.high_here is None else rate.high_here)
     new = ledger.interval(f"{key}.new", rate.low, rate.high)
-    return f"; {name} is at {value}, {here} on these photographs and {new} on new ones"
+    return f"{name} of {facts.name} is at {value}, {here} on these photographs and {new} on new ones"
 
 
 def _weakest(found: Outcome, name: str, ledger: Ledger) -> str:
@@ -155,6 +156,8 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     ]
     if found.distrust:  # what such a measurement says of anybody is no reason
         return (*lines, *(ledger.say(reason) for reason in found.distrust))
+    if found.contenders and not found.row.firm:
+        lines += _left_open(found, ledger)
     names = dict.fromkeys([found.row.candidate, *found.row.routes.values(), found.leader()])
     for name in names:
         if name in found.facts:

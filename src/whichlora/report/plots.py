@@ -136,16 +136,21 @@ def draw_pareto(page: Page) -> Figure:
     if drawn.front:
         points = [tuple(map(float, pair.split(","))) for pair in drawn.front.split()]
         axis.plot([x for x, _ in points], [y for _, y in points], color=GREY, lw=1, ls=(0, (3, 3)), zorder=1)
-    for dot in drawn.dots:
+    for dot in drawn.drawn:
         _draw_dot(axis, dot)
     axis.set(xlabel="edit done →", ylabel="identity kept →")
     axis.set_title("Does it edit, and does it keep the person?")
+    chosen = "recommended" if page.findings.recommendation.firm else "leading"
+    axis.annotate(f"Black: base; teal: {chosen}; grey: control. A larger dot takes longer per picture."
+                  + (" Dashed: none surpasses these at both." if drawn.front else ""), (0, 0), (0, -34),
+                  xycoords="axes fraction", textcoords="offset points", fontsize=8, color=QUIET, va="top")
     return figure
 
 
 def _draw_dot(axis: Any, dot: Dot) -> None:
     colour = KINDS.get(dot.kind, KINDS["candidate"])
-    axis.scatter([dot.x], [dot.y], s=(dot.r * 1.8) ** 2, color=colour, alpha=0.9, edgecolor=PAPER, zorder=3)
+    axis.scatter([dot.x], [dot.y], s=(dot.r * 1.8) ** 2, color=colour, alpha=0.9, edgecolor=PAPER, zorder=3,
+                 clip_on=False)
     if dot.leader:
         axis.plot([dot.x, dot.label_x], [dot.y, dot.label_y - 4], color=GREY, lw=0.6, zorder=2)
     side = {"start": "left", "end": "right"}.get(dot.anchor, "center")

@@ -78,6 +78,11 @@ class Scatter:
     top: int = TOP
     bottom: int = BOTTOM
 
+    @property
+    def drawn(self) -> list[Dot]:
+        """The dots as they are drawn, largest first: of rows at one place each stays visible."""
+        return sorted(self.dots, key=lambda dot: -dot.r)
+
 
 def scatter(rows: Sequence[CandidateFacts], chosen: Sequence[str]) -> Scatter:
     """Lay out the plot; rows without both rates are left out (they stand in the table as not measured)."""

@@ -51,8 +51,8 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         percent=words.percent, interval=words.interval, points=words.points, shift=words.shift, estimate=words.estimate,
-        figure=words.figure, seconds=words.seconds, gib=words.gib, spoken=words.spoken, shorten=words.shorten,
-        card=card, count=words.count, fault=words.fault, chance=words.chance,
+        figure=words.figure, mean=words.mean, seconds=words.seconds, gib=words.gib, spoken=words.spoken,
+        shorten=words.shorten, card=card, count=words.count, fault=words.fault, chance=words.chance,
     )
     environment.globals.update(
         STATE_WORDS=words.STATE_WORDS, STATE_MARKS=words.STATE_MARKS, LIMIT_WORDS=words.LIMIT_WORDS,

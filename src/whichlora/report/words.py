@@ -111,10 +111,17 @@ def figure(value: float | None) -> str:
     return f"{value:.{max(0, 2 - size)}f}".replace("-", "−")
 
 
+def mean(value: float | None) -> str:
+    """Write a mean over pictures: as `figure`, but what is nearly nothing as '<0.001'."""
+    return "<0.001" if value is not None and 0 < value < 0.001 else figure(value)
+
+
 def seconds(value: float | None) -> str:
-    """Write a duration as '0.8 s', '42 s', '7 min' or '3.5 h'."""
+    """Write a duration as '<0.1 s', '0.8 s', '42 s', '7 min' or '3.5 h'."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
+    if 0 < value < 0.05:
+        return "<0.1 s"
     if value < 9.95:
         return f"{value:.1f} s"
     if value < 99.5:

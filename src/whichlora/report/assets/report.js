@@ -90,7 +90,7 @@
     find("grid-prompt").replaceChildren(element("q", "", asked.prompt));
     grid.replaceChildren();
     wanted.forEach((seed) => {
-      if (seeds.length > 1) grid.append(element("h4", "seed", "Seed " + seed));
+      if (seeds.length > 1) grid.append(element("h3", "seed", "Seed " + seed));
       const source = data.sources[asked.source];
       const photo = element("div", "shot source");
       photo.append(source && source.thumb ? image(source.thumb) : element("span", "nopicture", "photograph missing"), element("span", "name", "Source"));

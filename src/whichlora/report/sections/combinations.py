@@ -20,10 +20,10 @@ TEMPLATE = """
 {% if stacks %}<p class="lead">Stacks were proposed where the measured LoRAs complement each other, and each is
 compared with its parts on the same photographs. Interference is what a capability loses against the part that is
 ahead at it.</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Stacks beside their parts, scrolls sideways"><table
-class="plain"><thead><tr>{% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead><tbody>
+{% call m.grid('Stacks beside their parts') %}
+<thead><tr>{% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead><tbody>
 {% for line in table %}<tr><th scope="row"><bdi>{{ line[0] }}</bdi></th>{% for cell in line[1:] %}<td>{{ cell }}</td>
-{% endfor %}</tr>{% endfor %}</tbody></table></div>
+{% endfor %}</tr>{% endfor %}</tbody>{% endcall %}
 {% for stack in stacks %}<details><summary><bdi>{{ stack.name }}</bdi>: {{ verdicts[stack.verdict] }}</summary>
 {{ m.sentences(stack.sentences) }}</details>{% endfor %}{% endif %}
 {% if overlaps %}<h3>Where the parts meet in weight space</h3>{{ m.sentences(overlaps) }}{% endif %}
@@ -52,7 +52,7 @@ def _table(stacks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             first = place == 0
             alone = ", ".join(f"{part} {percent(rate)}" for part, rate in item["parts"].items())
             rows.append([
-                stack["name"] if first else "", VERDICTS.get(stack["verdict"], "") if first else "",
+                stack["name"], VERDICTS.get(stack["verdict"], "") if first else "",
                 points(_change(stack["against_better"])) if first else "", item["capability"], percent(item["rate"]),
                 alone, points(_change(item["against_owner"])),
             ])

@@ -11,12 +11,12 @@ from whichlora.report.templates import render
 from whichlora.report.words import gib, seconds
 
 TEMPLATE = """
-<div class="scroll"><table class="plain cost"><thead><tr><th scope="col">Candidate</th>
+{% call m.grid('Time and memory by candidate', 'plain cost') %}<thead><tr><th scope="col">Candidate</th>
 <th scope="col">A picture takes</th><th scope="col">Peak memory</th></tr></thead>
 <tbody>{% for row in rows %}<tr><th scope="row"><bdi>{{ row.name }}</bdi></th>
 <td>{{ row.seconds_per_image|seconds }} {{ tally(row.seconds_per_image, slowest) }}</td>
 <td>{{ row.peak_memory_gib|gib }} {{ tally(row.peak_memory_gib, largest) }}</td></tr>{% endfor %}
-</tbody></table></div>
+</tbody>{% endcall %}
 {% if device %}<p class="quiet">Measured on: {{ device|join('; ') }}.</p>{% endif %}
 """
 

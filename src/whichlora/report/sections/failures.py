@@ -30,19 +30,19 @@ width="100" height="8" rx="1"/><rect class="part" width="{{ span }}" height="8" 
 {% if unmade or unscored %}<p class="quiet">Not measured: {{ unmade|count('picture') }} not made, {{
 unscored|count('picture') }} without a full set of scores. They stay in these counts' denominator.</p>{% endif %}
 <details><summary>By candidate, control rows included</summary>
-<div class="scroll" tabindex="0" role="region" aria-label="Failures by candidate, scrolls sideways"><table
-class="plain dense"><caption class="unseen">Pictures by candidate and by what went wrong; a fault that nothing looked
-for is called not measured</caption><thead><tr><th scope="col">Candidate</th>{% for head in heads %}<th
+{% call m.grid('Failures by candidate', 'plain dense') %}
+<thead><tr><th scope="col">Candidate</th>{% for head in heads %}<th
 scope="col">{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>{% for name, cells in rows %}<tr><th scope="row"><bdi>{{ name }}</bdi></th>{% for cell in cells %}<td>{{ cell
 }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table></div></details>
+</tbody>{% endcall %}</details>
 """
 
 
 def _table(page: Page) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Heads after the name, and by row its counts; 'not measured' where nothing looked for a fault."""
-    names = list(dict.fromkeys(name for row in page.findings.candidates for name in row.artefacts))
+    counted = (name for row in page.findings.candidates for name in row.artefacts)
+    names = list(dict.fromkeys([*page.findings.failures, *counted]))
     heads = [*(key.capitalize() for key in COUNTS), *map(fault, names)]
     return heads, [
         (row.name, [*(str(row.cells.get(key, NOT_MEASURED)) for key in COUNTS),

@@ -13,7 +13,7 @@ from whichlora.vision.limits import sentences
 
 def _sentences(page: Page) -> tuple[str, ...]:
     known = sentences(page.plan.subject, page.plan.identity_packs)
-    return (*page.findings.limits, *page.plan.notes, *known)
+    return tuple(dict.fromkeys((*page.findings.limits, *page.plan.notes, *known)))
 
 
 def _html(page: Page) -> Markup:

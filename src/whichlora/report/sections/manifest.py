@@ -13,8 +13,11 @@ from whichlora.report.page import Page
 from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
 
-SHOWN_ELSEWHERE = {"survey", "training", "command", "analysis"}
-"""'analysis' holds thousands of figures behind the sentences; they stand in findings.json."""
+SHOWN_ELSEWHERE = {"survey", "training", "command", "analysis", "notes"}
+"""'analysis' holds thousands of figures behind the sentences; they stand in findings.json. Notes are among the
+limits."""
+TOP = {"base.id": "base", "base.fingerprint": "base fingerprint", "base_fingerprint": "base fingerprint"}
+"""Keys of the manifest under another name: what is stored twice is printed once."""
 
 TEMPLATE = """
 {% if command %}<p class="lead">This repeats the run:</p>
@@ -32,7 +35,7 @@ def flat(manifest: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     rows: list[tuple[str, str]] = []
     for key, value in manifest.items():
         name = f"{prefix}{key}"
-        if name in SHOWN_ELSEWHERE:
+        if name in SHOWN_ELSEWHERE or value is None or value == {} or value == []:
             continue
         if isinstance(value, Mapping) and value:
             rows += flat(value, f"{name}.")
@@ -50,8 +53,14 @@ def _command(page: Page) -> str:
 
 def _rows(page: Page) -> list[tuple[str, str]]:
     base = page.plan.base
-    return [("base", page.findings.base), ("base fingerprint", base.fingerprint), ("cells", str(len(page.plan.cells))),
-            *flat(page.findings.manifest)]
+    own = [("base", page.findings.base), ("base fingerprint", base.fingerprint), ("cells", str(len(page.plan.cells)))]
+    named = [(TOP.get(key, key), value) for key, value in flat(page.findings.manifest)]
+    return list(dict.fromkeys([*own, *((_told(key), value) for key, value in named)]))
+
+
+def _told(key: str) -> str:
+    """'fingerprint of angles' for 'candidates.angles'."""
+    return f"fingerprint of {key.removeprefix('candidates.')}" if key.startswith("candidates.") else key
 
 
 def _html(page: Page) -> Markup:

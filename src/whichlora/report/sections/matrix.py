@@ -31,10 +31,10 @@ capability. Base first, then candidates from most to least consistent. Target: {
 <thead><tr>
 <th scope="col" class="who">Candidate</th>
 {{ head('Overall', '') }}
-{% for name in page.capabilities %}{{ head(name|spoken, '', name in f.must_have) }}{% endfor %}
-{{ head('Time', 'a picture') }}
+{% for name in page.capabilities %}{{ head(name|spoken, WHOLE_WORDS.get(name, ''), name in f.must_have) }}{% endfor %}
+{{ head('Time', 'per picture') }}
 {{ head('Memory', 'peak') }}
-{% if has_truth %}<th scope="col" class="truth">Truth<span class="unit">not read by any decision</span></th>{% endif %}
+{% if has_truth %}<th scope="col" class="truth">Truth<span class="unit">decides nothing</span></th>{% endif %}
 </tr></thead>
 <tbody>
 {% for row in f.candidates %}
@@ -62,18 +62,21 @@ capability. Base first, then candidates from most to least consistent. Target: {
 </table>
 </div>
 <p class="key">{{ m.bar(example, f.target) }}
-Thick: likely range on these photographs. Thin: on new ones. Upright: the {{ f.target|percent }} target.
+Thick: 95% range on these photographs. Thin: on new ones. Upright: the {{ f.target|percent }} target.
 <span class="nobreak"><b class="sign PASS">✓</b> reaches it</span>
 <span class="nobreak"><b class="sign FAIL">✗</b> misses it</span>
 <span class="nobreak"><b class="sign OPEN">?</b> still open</span>
-<span class="nobreak"><i class="swatch better"></i>shown better</span>
-<span class="nobreak"><i class="swatch worse"></i>worse than base</span>
+<span class="nobreak"><i class="swatch better"></i>shown better than base</span>
+<span class="nobreak"><i class="swatch worse"></i>shown worse</span>
 {% if f.must_have %}<span class="nobreak"><span class="must">•</span> needed</span>{% endif %}
 </p>
 {% for line in reading %}<p class="key">{{ line }}</p>
 {% endfor %}
 {{ glance }}
 """
+
+WHOLE_WORDS = {"identity": "kept", "artefacts": "free of them"}
+"""What a share means in columns that are no kind of edit: 100% of 'artefacts' would read as 'all are spoilt'."""
 
 CONTROL_WORDS = {
     "do-nothing": "the photograph unchanged, which must fail every edit",
@@ -109,7 +112,8 @@ title="{{ rate|estimate }}
 {{ m.bar(rate, f.target) }}
 <span class="unseen">{{ rate.low|interval(rate.high) }} on new photographs
 {%- if fact %}, {{ STATE_WORDS[fact.state] }}{% endif %}
-{% if differs %}, shown {{ differs }} than base{% endif %}. Open its pictures.</span>
+{% if differs %}, shown {{ differs }} than base{% endif %}. Open pictures of {{ row_name }}
+{%- if family %} at {{ family|spoken }}{% endif %}.</span>
 </button></td>
 {% endif %}
 {% endmacro %}
@@ -123,7 +127,8 @@ def _html(page: Page) -> Markup:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
     word = "recommended" if page.findings.recommendation.firm else "leading"
     return render(MACROS + TEMPLATE, page=page, f=page.findings, has_truth=has_truth, word=word, example=EXAMPLE,
-                  glance="" if strip(page) else glance(page), reading=reading_aid(page))
+                  glance="" if strip(page) else glance(page), reading=reading_aid(page),
+                  WHOLE_WORDS=WHOLE_WORDS)
 
 
 def capability_words(fact: CapabilityFact | None) -> str:
@@ -171,14 +176,18 @@ def reading_aid(page: Page) -> list[str]:
              if row.role == "control" and row.name in CONTROL_WORDS]
     if named:
         lines.append("Control rows test the measurement and compete with nobody. " + "; ".join(named) + ".")
+    if any(row.truth is not None for row in found.candidates):
+        lines.append("Truth is the overall rate as the makers of a toy world know it. It decides nothing: it shows how "
+                     "far the measured rates can be trusted.")
     return lines
 
 
 def _markdown(page: Page) -> str:
     has_truth = any(row.truth is not None for row in page.findings.candidates)
-    capabilities = [marks.text(name) for name in page.capabilities]
-    heads = ["Candidate", "Overall", *capabilities, "Time a picture", "Peak memory"]
-    heads += ["Truth (not read by any decision)"] if has_truth else []
+    capabilities = [marks.text(spoken(name) + (f" ({WHOLE_WORDS[name]})" if name in WHOLE_WORDS else ""))
+                    for name in page.capabilities]
+    heads = ["Candidate", "Overall", *capabilities, "Time per picture", "Peak memory"]
+    heads += ["Truth (decides nothing)"] if has_truth else []
     words = STATE_WORDS
     note = (f"Each figure is the share of pictures in which the edit was done and the person kept. "
             f"Target: {percent(page.findings.target)}. In brackets: the 95% range for new photographs; that "

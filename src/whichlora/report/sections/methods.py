@@ -20,7 +20,8 @@ TEXT = (
     "LoRA differs (and, for a distilled one, the sampler that belongs to it), so differences come from it.",
     "A picture counts as consistent when every condition holds that could be checked: {conditions}.",
     "The rate of a capability is the share of consistent pictures. The overall rate gives every capability the same "
-    "weight, however many pictures it has. A picture that failed counts as not consistent.",
+    "weight, however many pictures it has. A picture that failed counts as not consistent. Identity is the share of "
+    "pictures that keep the person, and artefacts the share that is free of spoiling ones, whatever the edit.",
     "The unit is the photograph, not the picture: a hundred pictures of five photographs are worth five photographs. "
     "The thick range holds for exactly these photographs; the thin one for new photographs of the same character, and "
     "it decides.",
@@ -36,9 +37,9 @@ TEXT = (
 TEMPLATE = """
 {{ m.sentences(text) }}
 {% if gates %}<h3>Metrics that decided</h3>
-<div class="scroll"><table class="plain"><thead><tr><th scope="col">Condition</th>
+{% call m.grid('Metrics that decided, by condition') %}<thead><tr><th scope="col">Condition</th>
 <th scope="col">Metrics (version)</th></tr></thead><tbody>{% for gate, names in gates %}<tr>
-<th scope="row">{{ gate }}</th><td>{{ names }}</td></tr>{% endfor %}</tbody></table></div>{% endif %}
+<th scope="row">{{ gate }}</th><td>{{ names }}</td></tr>{% endfor %}</tbody>{% endcall %}{% endif %}
 {% if raters %}<p class="quiet">Human votes: {{ raters|count('rater') }}.</p>{% endif %}
 """
 

@@ -19,11 +19,10 @@ SHOWN = 6
 TEMPLATE = """
 {{ m.sentences(sentences) }}
 {% for title, heads, rows in tables %}<h3>{{ title }}</h3>
-<div class="scroll" tabindex="0" role="region" aria-label="{{ title }}, scrolls sideways">
-<table class="plain"><thead><tr>
+{% call m.grid(title) %}<thead><tr>
 {% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in rows %}<tr><th scope="row"><bdi>{{ row[0]|shorten(40) }}</bdi></th>
-{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>{% endcall %}
 {% endfor %}
 {% if differ %}<h3>Where people and metrics differ</h3><div class="shots">
 {% for row in differ %}<figure>{{ m.shot(page, row['cell']) }}<figcaption>people: {{ row['people']|figure }} of 5

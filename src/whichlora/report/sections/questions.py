@@ -10,7 +10,8 @@ from whichlora.report.sections.base import Section
 from whichlora.report.templates import render
 
 TEMPLATE = """
-<table class="plain stack"><thead><tr><th scope="col">Question</th><th scope="col">Answer used here</th>
+<table class="plain stack"><caption class="unseen">Choices behind the figures</caption>
+<thead><tr><th scope="col">Question</th><th scope="col">Answer used here</th>
 <th scope="col">Why</th><th scope="col">To change it</th></tr></thead>
 <tbody>{% for q in questions %}<tr><th scope="row">{{ q.get('question', '') }}</th>
 <td>{{ q.get('default', '') }}</td><td>{{ q.get('reason', '') }}</td><td><code>{{ q.get('flag', '') }}</code></td>

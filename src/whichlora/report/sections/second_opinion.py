@@ -19,11 +19,10 @@ WORDS = {"identity": "the character", "edit": "the edit", "defects": "defects"}
 
 TEMPLATE = """
 {{ m.sentences(sentences) }}
-{% if rows %}<div class="scroll" tabindex="0" role="region" aria-label="A judge's answers, scrolls sideways">
-<table class="plain"><thead><tr>
+{% if rows %}{% call m.grid("A judge's answers") %}<thead><tr>
 {% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead><tbody>
 {% for row in rows %}<tr><th scope="row"><bdi>{{ row[0]|shorten(40) }}</bdi></th>
-{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>{% endcall %}{% endif %}
 """
 
 

@@ -20,11 +20,11 @@ COLUMNS = (("verdict", "Fits the base"), ("list", "Worth testing"), ("relevance"
            ("training", "How it was trained"), ("requires", "Needs"), ("licence", "Licence"))
 
 TEMPLATE = """
-{% if entries %}<div class="scroll" tabindex="0" role="region" aria-label="Survey, scrolls sideways"><table
-class="plain survey"><thead><tr><th scope="col">LoRA</th>{% for _, head in columns %}<th scope="col">{{ head
+{% if entries %}{% call m.grid('Survey', 'plain survey') %}
+<thead><tr><th scope="col">LoRA</th>{% for _, head in columns %}<th scope="col">{{ head
 }}</th>{% endfor %}</tr></thead>
 <tbody>{% for name, cells in entries %}<tr><th scope="row"><bdi>{{ name }}</bdi></th>{% for cell in cells %}
-<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>{% endcall %}{% endif %}
 {% if training %}<h3>Training approaches</h3>{{ m.sentences(training) }}{% endif %}
 """
 

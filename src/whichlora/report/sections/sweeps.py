@@ -39,9 +39,11 @@ y2="{{ row.s.base.y }}"/><text class="tick" x="{{ row.s.left + 4 }}" y="{{ row.s
 }}</title></circle>{% endfor %}
 <text class="axis" x="{{ row.s.right }}" y="{{ row.s.height - 6 }}" text-anchor="end">weight →</text>
 </svg>
-<details><summary>The same as a table</summary><div class="scroll"><table class="plain"><thead><tr>{% for head in heads
-%}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead><tbody>{% for line in row.table %}<tr>{% for cell in line
-%}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div></details></article>
+<details><summary>The same as a table</summary>{% call m.grid('Rates by weight of ' ~ row.name) %}
+<thead><tr>{% for head in heads
+%}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead><tbody>{% for line in row.table %}<tr>
+<th scope="row">{{ line[0] }}</th>{% for cell
+in line[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody>{% endcall %}</details></article>
 {% endfor %}
 """
 HEADS = ["Weight", "Both", "Edit done", "Identity kept", "Pictures"]
