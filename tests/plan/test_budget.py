@@ -113,10 +113,10 @@ def test_passes_count_guidance_steps_and_area():
 
 
 def test_the_advice_says_when_nothing_can_be_shown():
-    points, text = power_sentence(5, 8, 3)
+    points, text = power_sentence(5, ["x"] * 8, 1, 3)
     assert points is None
     assert "needs 6 or more" in text
-    points, text = power_sentence(20, 8, 8)
+    points, text = power_sentence(20, ["x"] * 8, 1, 8)
     assert f"{points:.0f} points" in text
     assert "80 photographs" in text
 

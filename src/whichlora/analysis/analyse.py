@@ -22,7 +22,9 @@ from whichlora.analysis.evidence import Costs
 from whichlora.analysis.flip import flips
 from whichlora.analysis.leaveout import leave_outs
 from whichlora.analysis.ledger import Ledger
+from whichlora.analysis.nextstep import next_step
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.purchase import next_purchase
 from whichlora.analysis.questions import questions
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table, tabulate
@@ -73,7 +75,7 @@ def analyse(
         outcome.row.strategy if outcome.distrust or not outcome.row.firm else None,
         outcome.row.candidate, outcome.row.firm and not outcome.distrust,
         words.verdict(outcome, ledger), words.rationale(outcome, ledger), words.flip_card(outcome, ledger),
-        words.next_step(outcome, ledger), options.options(outcome, ledger), options.roadmap(outcome, ledger),
+        next_step(outcome, ledger), options.options(outcome, ledger), options.roadmap(outcome, ledger),
         dict(outcome.row.routes), options.training_only(outcome),
     )
     asked = questions(plan, ledger, chosen)
@@ -142,9 +144,8 @@ def _outcome(
     seconds = {name: facts.seconds_per_image for name, facts in matrix.items()}
     purchase = None
     if not row.firm:
-        left = [c for c in found if not c.out]
-        purchase = robust.next_purchase(table, left, must, plan.target, seconds, seed=settings.seed,
-                                        easing=evidence.easings(must, settings, plan.target))
+        purchase = next_purchase(table, found, must, plan.target, seconds, seed=settings.seed,
+                                 easing=evidence.easings(must, settings, plan.target))
     outcome = Outcome(
         plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
         _corrected(table, found, must), _second_opinion(found), _distrust(table, matrix, settings),

@@ -12,7 +12,6 @@ from whichlora.cli.output import answer_console, emit_json, guarded
 
 if TYPE_CHECKING:
     from whichlora.cli._budget import Wish
-    from whichlora.plan.budget import Design
 
 
 @guarded
@@ -74,16 +73,6 @@ def _choices(questions: list[dict[str, str]]) -> Any:
     return table
 
 
-def _pictures_that_count(design: Design, each: int) -> int:
-    """Pictures per photograph behind a finalist's figures; those on which the field was cut do not count."""
-    from whichlora.stats.screening import chosen_on
-
-    if not design.screened:
-        return each
-    fresh = design.rounds[-1].steps - chosen_on(design.candidates, design.rounds)
-    return max(1, fresh // max(1, design.photos))
-
-
 def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 
@@ -116,11 +105,11 @@ def describe(project: Any, device: str, wish: Wish | None = None, *, keep: bool 
     plan = make_plan(settled.project, base, rows, refused, library_versions(base.family))
     roles = {candidate.name: candidate.role for candidate in plan.candidates}
     paid = sum(roles[cell.candidate] != "control" for cell in plan.cells)
-    each = _pictures_that_count(design, len(suite.edits) * len(suite.seeds))
     compared = sum(role == "candidate" for role in roles.values())
-    detectable, advice = power_sentence(len(plan.sources), each, compared)
-    if design.screened:
-        advice += " This holds for those who are measured to the end."
+    edits = [edit.family for edit in suite.edits]
+    steps = len(plan.sources) * len(edits) * len(suite.seeds)
+    detectable, advice = power_sentence(len(plan.sources), edits, len(suite.seeds), compared,
+                                        design.rounds_for(compared, steps))
     hours = None if design.seconds is None else design.seconds / 3600
     return {
         "candidates": sum(role != "control" for role in roles.values()), "photos": len(plan.sources),

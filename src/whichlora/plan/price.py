@@ -6,9 +6,11 @@ as a prediction. For other machines the price is unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from whichlora.stats.screening import Round, cost, schedule
 from whichlora.types import Plan, SamplerProfile
 
 FULL_AREA = 1024 * 1024
@@ -69,24 +71,34 @@ def _measured(folder: Path, plan: Plan) -> tuple[float | None, str]:
     return median(seconds / unit for seconds, unit in made), basis
 
 
-def power_sentence(photos: int, cells_per_photo: int, candidates: int) -> tuple[float | None, str]:
+def power_sentence(
+    photos: int, edits: Sequence[str], seeds: int, candidates: int, rounds: tuple[Round, ...] = (),
+) -> tuple[float | None, str]:
     """Smallest gain over base that a plan would show in four of five cases, in points, and the advice that follows.
 
     Args:
         photos: Photographs that are edited.
-        cells_per_photo: Pictures of one candidate per photograph.
+        edits: Capability of each instruction.
+        seeds: Seeds of each.
         candidates: Candidates compared with base.
+        rounds: Screening schedule; empty where everybody is measured in full.
     """
     from whichlora.stats.power import detectable_points
 
-    now = detectable_points(photos, cells_per_photo, candidates=max(1, candidates))
-    wider = photos * 4
-    then = detectable_points(wider, max(1, cells_per_photo // 4), candidates=max(1, candidates))
+    each, count, families = len(edits) * seeds, max(1, candidates), tuple(edits)
+    now = detectable_points(photos, each, candidates=count, rounds=rounds, families=families)
+    wider, fewer = photos * 4, max(1, each // 4)
+    share = cost(count, rounds) / (count * photos * each) if rounds else 1.0
+    then = detectable_points(wider, fewer, candidates=count,
+                             families=families[:: max(1, len(families) // fewer)],
+                             rounds=schedule(count, wider * fewer, share) if rounds else ())
     if now is None:
         reason = "needs 6 or more" if photos < 6 else "no gain is large enough for so few pictures"
         start = f"With {photos} photographs no difference to base can be shown ({reason}); direction only."
     else:
         start = f"With {photos} photographs you can detect differences to base of {now:.0f} points or more."
-    if cells_per_photo >= 4 and then is not None:
+    if each >= 4 and then is not None:
         start += f" {wider} photographs at about the same cost: {then:.0f} points."
-    return now, start + " (Four times out of five, over all edits, from a base at 50 %.)"
+    basis = " (Four times out of five, over all edits, from a base at 50 %{}.)".format(
+        ", with all that screening costs" if rounds else "")
+    return now, start + basis
