@@ -293,6 +293,9 @@ def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
 
 def flip_card(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
     """What would change the answer: the target, the rates nearest to a flip, single photographs."""
+    if found.distrust:
+        return (ledger.say("While pictures of the control rows come out as right, no other rate or target gives an "
+                           "answer."),)
     lines = [_flip_line(found, flip, ledger) for flip in found.flips if flip.kind == "target"]
     rates = [flip for flip in found.flips if flip.kind == "rate"]
     lines += [_flip_line(found, flip, ledger) for flip in rates[:FLIPS_SHOWN]]
