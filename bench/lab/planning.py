@@ -28,7 +28,7 @@ EDITS = tuple(name for name in FAMILIES for _ in range(2))
 def promises(quick: bool) -> list[Figure]:
     """A gain of the promised size, shown how often? With a screening, being dropped counts as not shown."""
     rng = np.random.default_rng(6)
-    repeats = 250 if quick else 4_000
+    repeats = 250 if quick else 2_000
     slack = (300 if quick else 150) * np.sqrt(0.16 / repeats)
     gaps = [_kept(rng, (photos, count, 8, 1.0), repeats) for photos, count in (PLANS[1:4] if quick else PLANS)]
     rows = [at_most("promised power, largest miss in points", 100 * max(map(abs, gaps)), 3.0, slack)]

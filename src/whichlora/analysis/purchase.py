@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 from whichlora.analysis import evidence
 from whichlora.analysis.decide import Contender, possible_strategies
@@ -162,8 +163,7 @@ class _Future:
         contender, name = self.asked.found[key[0]], self.asked.must[key[1]]
         each, truth = self.cells[key[1]], self.truth[key]
         a, b = truth * (1 / self.icc - 1), (1 - truth) * (1 / self.icc - 1)
-        fresh = self.rng.beta(a[:, None], b[:, None], (WORLDS, PURCHASES[-1]))
-        new = self.rng.binomial(each, fresh) / each
+        new = self._drawn(truth, each) / each
         passed, scored = counts
         silent = self.asked.table.silent(self.asked.table.index(contender.name), name)
         if self.asked.full and contender.out:
@@ -179,6 +179,14 @@ class _Future:
         values = np.concatenate([old[:, there], new], axis=1)
         cells = np.concatenate([(scored + silent)[there], np.full(PURCHASES[-1], float(each))])
         return values, cells, np.concatenate([quiet, np.full(PURCHASES[-1], quiet.mean())])
+
+    def _drawn(self, truth: Floats, each: int) -> Floats:
+        """Passed pictures of new photographs, beta-binomial, (worlds, photographs)."""
+        levels, at = np.unique(truth, return_inverse=True)
+        a, b = levels * (1 / self.icc - 1), (1 - levels) * (1 / self.icc - 1)
+        steps = betabinom.cdf(np.arange(each)[None, :], each, a[:, None], b[:, None])
+        luck = self.rng.random((WORLDS, PURCHASES[-1]))
+        return (luck[:, :, None] > steps[at][:, None, :]).sum(axis=2).astype(float)
 
     def settled(self, extra: int) -> float:
         """Share of futures in which the decision is firm after so many more photographs."""
