@@ -17,8 +17,8 @@
 | PPI++ | the published closed form (test_sequence_screening_ppi) |
 | power | statsmodels `TTestPower` (test_power) |
 
-Estimators without a closed form (shrinkage, mixture, screening) are graded by planted truths. Those that fit a model for
-every set are checked on fewer by default, on a thousand with --slow.
+Estimators without a closed form (shrinkage, mixture, screening) are graded by planted truths. Where the reference fits
+a model for every set, few are checked by default and a thousand with --slow.
 """
 
 from itertools import product
