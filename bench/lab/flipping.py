@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lab.figures import TARGET, Figure, at_least, at_most
+from lab.reanalysed import recorded_flips
 from whichlora.analysis.decide import Contender, decide
 from whichlora.analysis.flip import choice, flips
 
@@ -34,6 +35,7 @@ def flip_cards(quick: bool) -> list[Figure]:
         at_least("stated changes that flip the choice", flipped / said, 1.0),
         at_most("nine tenths of a stated change that flip it", early / said, 0.0),
         Figure("stated changes tried", float(said), "printed", True),
+        *recorded_flips(quick),
     ]
 
 

@@ -1,11 +1,10 @@
-"""Weights and luck: SMAA, Pareto, TOPSIS, value of information, next purchase."""
+"""Weights and luck: SMAA, Pareto, TOPSIS, value of information."""
 
 import numpy as np
 import pytest
 
 from analysis.small_worlds import FAMILIES, PLANTED, rng, world
 from whichlora.analysis import evidence, robust
-from whichlora.analysis.decide import decide
 from whichlora.analysis.robust import Draws
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.simulate import table_of
@@ -57,19 +56,6 @@ def test_no_rows_are_no_trouble():
     assert robust.pareto(empty) == {}
     assert robust.information_value(empty) == {}
     assert robust.best_probabilities(empty) == {}
-
-
-def test_a_purchase_is_the_fewest_photographs_that_probably_settle():
-    settings = Settings()
-    planted = world({"base": (0.4,) * 4, "angles": (0.88,) * 4}, photos=6, seeds=1)
-    table = table_of(planted, np.random.default_rng(3))
-    found = evidence.contenders(table, FAMILIES, settings, {})
-    assert not decide(found, FAMILIES, 0.7).firm
-    bought = robust.next_purchase(table, found, FAMILIES, 0.7, {"base": 30.0, "angles": 30.0}, seed=1)
-    assert bought.photos in robust.PURCHASES
-    assert 0 <= bought.probability <= 1
-    # Eight cells a photograph, two rows, 30 seconds each.
-    assert bought.hours == pytest.approx(bought.photos * 8 * 2 * 30 / 3600)
 
 
 def test_a_harmful_stack_is_flagged():

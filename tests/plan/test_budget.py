@@ -124,17 +124,17 @@ def test_passes_count_guidance_steps_and_area():
 
 
 def test_the_advice_says_when_nothing_can_be_shown():
-    points, text = power_sentence(5, 8, 3)
+    points, text = power_sentence(5, ["x"] * 8, 1, 3)
     assert points is None
     assert "needs 6 or more" in text
-    same = power_sentence(20, 2, 3)[0]
+    same = power_sentence(20, ["x"] * 2, 1, 3)[0]
     assert f"20 photographs at about the same cost: {same:.0f} points or more" in text
-    few = power_sentence(5, 2, 3)[1]
+    few = power_sentence(5, ["x"] * 2, 1, 3)[1]
     assert f"20 photographs at about four times the cost: {same:.0f} points or more" in few
-    assert power_sentence(1, 8, 3)[1].startswith("With 1 photograph no difference")
-    assert power_sentence(20, 8, 0) == (
+    assert power_sentence(1, ["x"] * 8, 1, 3)[1].startswith("With 1 photograph no difference")
+    assert power_sentence(20, ["x"] * 8, 1, 0) == (
         None, "No LoRA is compared with the base, so no gain over it can be shown: name candidates first.")
-    points, text = power_sentence(20, 8, 8)
+    points, text = power_sentence(20, ["x"] * 8, 1, 8)
     assert f"{points:.0f} points" in text
     assert "80 photographs" in text
 

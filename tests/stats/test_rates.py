@@ -121,8 +121,16 @@ def test_equal_weights_when_a_photograph_lacks_a_capability():
     assert np.var(values) / 4 == pytest.approx(expected + cross)
 
 
-def test_the_size_foreseen_is_the_size_found():
+def test_one_correlation_for_many_rates_is_nearer_than_those_of_single_ones():
     rng = np.random.default_rng(1)
-    found = np.mean([rates.effective_size(study(rng, 1, 20, 4, 0.2, 0.7)[0], 4)[0] for _ in range(400)])
-    foreseen, _ = rates.expected_size(0.7, 20, 4, 0.2)
-    assert float(foreseen) == pytest.approx(found, rel=0.1)
+    pooled, single = [], []
+    for _ in range(60):
+        counts = [(study(rng, 1, 6, 4, 0.05, 0.7)[0] * 4, np.full(6, 4.0)) for _ in range(20)]
+        pooled.append(rates.pooled_icc(counts))
+        single.append(np.mean([rates.icc_anova(*count) for count in counts]))
+    # Cut off at 0, single ones are too high on average.
+    assert np.mean(pooled) == pytest.approx(0.05, abs=0.02)
+    assert np.mean(single) > 0.08
+    assert rates.pooled_icc([]) == 0
+    # Of one rate it is the usual one.
+    assert rates.pooled_icc(counts[:1]) == rates.icc_anova(*counts[0])

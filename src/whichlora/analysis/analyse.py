@@ -6,7 +6,7 @@ Does: run the four layers in order (facts, truth table, robustness, words). Does
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -22,6 +22,7 @@ from whichlora.analysis import (
     flipwords,
     limits,
     options,
+    rated,
     roadmap,
     robust,
     rowwords,
@@ -29,12 +30,14 @@ from whichlora.analysis import (
 )
 from whichlora.analysis.against import Project
 from whichlora.analysis.cells import Verdict, judge
-from whichlora.analysis.decide import Contender, decide
+from whichlora.analysis.decide import Contender, Row, decide
 from whichlora.analysis.evidence import Costs
-from whichlora.analysis.flip import flips
-from whichlora.analysis.leaveout import leave_outs
+from whichlora.analysis.flip import Flip, flips
+from whichlora.analysis.leaveout import LeftOut, leave_outs
 from whichlora.analysis.ledger import Ledger
+from whichlora.analysis.nextstep import next_step
 from whichlora.analysis.outcome import Outcome
+from whichlora.analysis.purchase import next_purchase
 from whichlora.analysis.questions import questions
 from whichlora.analysis.settings import Settings
 from whichlora.analysis.table import WHOLE, Table, tabulate
@@ -85,7 +88,7 @@ def analyse(
         outcome.row.strategy if outcome.distrust or not outcome.row.firm else None,
         outcome.row.candidate, outcome.row.firm and not outcome.distrust,
         words.verdict(outcome, ledger), words.rationale(outcome, ledger), flipwords.flip_card(outcome, ledger),
-        words.next_step(outcome, ledger), options.options(outcome, ledger), roadmap.roadmap(outcome, ledger),
+        next_step(outcome, ledger), options.options(outcome, ledger), roadmap.roadmap(outcome, ledger),
         dict(outcome.row.routes), options.training_only(outcome),
     )
     asked = questions(plan, ledger, chosen)
@@ -150,18 +153,20 @@ def _outcome(
         plan, given.generations, given.scores, given.verdicts, table,
         lambda other: decide(contenders(other), must, plan.target),
     )
-    card = flips(found, must, plan.target, again) if found else []
+    distrust = _distrust(table, matrix, settings)
+    # While the measurement itself is not believed, no other rate or target gives an answer.
+    card = [] if distrust else _card(given, found, row, again, contenders, settings)
     draws = robust.joint_draws(table, must, settings.draws, settings.seed)
     seconds = {name: facts.seconds_per_image for name, facts in matrix.items()}
+    unknown = evidence.unmeasured(table)
     purchase = None
     if not row.firm:
-        left = [c for c in found if not c.out]
-        purchase = robust.next_purchase(table, left, must, plan.target, seconds, seed=settings.seed,
-                                        easing=evidence.easings(must, settings, plan.target))
-    unknown = evidence.unmeasured(table)
+        known = [c for c in found if c.name not in unknown]
+        purchase = next_purchase(table, known, must, plan.target, seconds, seed=settings.seed,
+                                 easing=evidence.easings(must, settings, plan.target))
     outcome = Outcome(
         plan, plan.target, must, row, found, matrix, card, purchase, robust.acceptability(draws, settings.seed),
-        _corrected(table, found, must), _second_opinion(found), _distrust(table, matrix, settings),
+        _corrected(table, found, must), _second_opinion(found), distrust,
         {name: settings.threshold(name, plan.target) for name in (*table.families, *WHOLE)},
         robust.information_per_hour(draws, table, seconds),
         table.screening, not row.firm and _firm_without(found, set(table.screening.out), must, plan.target),
@@ -169,6 +174,25 @@ def _outcome(
         tuple(name for name in settings.weights if name not in must),
     )
     return outcome, draws
+
+
+def _card(
+    given: _Gathered, found: Sequence[Contender], now: Row, leave_out: Mapping[LeftOut, Callable[[], Row]],
+    contenders: Callable[[Table], list[Contender]], settings: Settings,
+) -> list[Flip]:
+    """The flip card, flips of rates made exact through the whole decision."""
+    if not found:
+        return []
+    must, target = given.must, given.plan.target
+    card = flips(found, must, target, leave_out, [name in settings.thresholds for name in must])
+
+    def again(candidate: str, name: str, change: float) -> Row | None:
+        table = rated.changed(given.table, given.table.index(candidate), name, change)
+        return None if table is None else decide(contenders(table), must, target)
+
+    rates = rated.exact([flip for flip in card if flip.kind == "rate"], now, again)
+    return [*(f for f in card if f.kind == "target"), *rates,
+            *(f for f in card if f.kind not in ("target", "rate"))]
 
 
 def _firm_without(found: Sequence[Contender], names: Collection[str], must: Sequence[str], target: float) -> bool:

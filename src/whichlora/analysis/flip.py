@@ -1,7 +1,8 @@
-"""The flip card: the smallest change of an input that changes the choice, exactly.
+"""The flip card: the smallest change of an input that changes the choice.
 
 The choice is piecewise constant in every input, and its breakpoints are known: where a bound or a guess meets the
-target, or where two scores cross. So each breakpoint is tried, nearest first; nothing is searched numerically.
+target, or where two scores cross. So each breakpoint is tried, nearest first. For the target that is exact. A rate is
+moved here with its bounds and guess alike, which `rated` makes exact for the rates that are shown.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def choice(row: Row) -> tuple[str, str, bool]:
 
 def flips(
     found: Sequence[Contender], must: Sequence[str], target: float,
-    leave_out: Mapping[tuple[str, str], Callable[[], Row]],
+    leave_out: Mapping[tuple[str, str], Callable[[], Row]], own: Sequence[bool] = (),
 ) -> list[Flip]:
     """Smallest flips of the target and of single rates, and what carries the choice on its own.
 
@@ -54,12 +55,13 @@ def flips(
         must: Must-haves.
         target: Consistency rate that is good enough.
         leave_out: (kind, name) → function that decides anew without it; see `leaveout`.
+        own: Which must-haves have a threshold of their own, which another target does not move.
 
     Returns:
         Target first, then the `KEPT` rates that are nearest to a flip, then what was left out.
     """
     now = decide(found, must, target)
-    card = [flip for flip in (flip_target(found, must, target, now),) if flip]
+    card = [flip for flip in (flip_target(found, must, target, now, own),) if flip]
     rates: list[Flip] = []
     for i, j in product([i for i, c in enumerate(found) if not c.out], range(len(must))):
         limit = abs(rates[KEPT - 1].change) if len(rates) >= KEPT else LARGEST
@@ -74,12 +76,20 @@ def flips(
     return card
 
 
-def flip_target(found: Sequence[Contender], must: Sequence[str], target: float, now: Row) -> Flip | None:
+def flip_target(
+    found: Sequence[Contender], must: Sequence[str], target: float, now: Row, own: Sequence[bool] = (),
+) -> Flip | None:
     """Smallest change of the target, up or down, that changes the choice; the target stays within 0..1."""
     levels = [value for c in found for value in (*c.low, *c.high, *c.lean)]
+    stays = [at for at, mine in enumerate(own) if mine]
 
     def moved(change: float) -> Row | None:
-        return decide(found, must, target + change) if 0 < target + change <= 1 else None
+        if not 0 < target + change <= 1:
+            return None
+        after = list(found)
+        for at in stays:
+            after = [c.shifted(at, change) for c in after]
+        return decide(after, must, target + change)
 
     hit = _nearest((value - target for value in levels), moved, now)
     return None if hit is None else Flip("target", "", "", hit[0], target + hit[0], hit[1])

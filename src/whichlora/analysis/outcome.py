@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from whichlora.analysis.decide import Contender, Row
 from whichlora.analysis.flip import Flip
-from whichlora.analysis.robust import Purchase
+from whichlora.analysis.purchase import Purchase
 from whichlora.findings import CandidateFacts
 from whichlora.plan.screening import Screening
 from whichlora.types import Plan

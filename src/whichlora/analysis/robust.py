@@ -1,6 +1,6 @@
 """How far the choice hangs on weights and on luck: draws, acceptability, Pareto, TOPSIS, value of information.
 
-Does: describe robustness and price the next purchase. Does not: choose (`decide.py` does).
+Does: describe robustness. Does not: choose (`decide.py` does) or say what more pictures would bring (`purchase.py`).
 """
 
 from __future__ import annotations
@@ -12,22 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichlora.analysis import evidence
-from whichlora.analysis.decide import Contender, possible_strategies
 from whichlora.analysis.table import Table
-from whichlora.findings import State
-from whichlora.stats.mixture import mixture_draws
-from whichlora.stats.rates import expected_size, t_quantile, wilson
 from whichlora.stats.shrinkage import draw, probability_best
 
 Floats = NDArray[np.float64]
-
-PURCHASES = (5, 10, 15, 20, 30, 40, 60, 80)
-"""Numbers of additional photographs that are tried."""
-WANTED = 0.8
-"""Probability of settling the question at which a purchase is worth naming."""
-STATES: tuple[State, ...] = ("PASS", "FAIL", "OPEN")
-WORLDS = 200
-"""Simulated futures per purchase."""
 
 
 @dataclass(frozen=True)
@@ -175,101 +163,3 @@ def information_per_hour(
         if hours > 0:
             found[name] = gain / hours
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    """What more photographs would probably bring."""
-
-    photos: int
-    """Photographs to add."""
-    probability: float
-    """Probability that the decision is then firm."""
-    hours: float | None
-    """Generation time for the rows still in play, on the machine that was measured."""
-    rows: tuple[str, ...]
-    """Rows that must be run on them."""
-
-
-def next_purchase(
-    table: Table, found: Sequence[Contender], must: Sequence[str], target: float, seconds: Mapping[str, float | None],
-    *, seed: int, easing: Sequence[float] = (),
-) -> Purchase | None:
-    """Fewest photographs after which the decision is probably firm, by simulating futures.
-
-    What the rates may truly be is drawn under a prior whose shape all rates together tell: draws that pull the
-    candidates of one capability to each other leave too many near the target. A future photograph's noise follows
-    the mean correlation in the table, and bounds are computed as in the report.
-
-    Returns:
-        None without contenders or photographs; otherwise the smallest purchase that settles with `WANTED`
-        probability, or the largest one tried.
-    """
-    if len(table.photos) < 2 or not found or not must:
-        return None
-    rates = [evidence.capability_rate(table, table.index(c.name), name) for c in found for name in must]
-    if any(rate is None for rate in rates):
-        return None
-    known = [rate for rate in rates if rate is not None]
-    shape = (len(found), len(must))
-    value = np.array([rate.value for rate in known]).reshape(shape)
-    each = float(np.mean([rate.cells / rate.photos for rate in known]))
-    icc = max(0.02, float(np.mean([rate.icc for rate in known])))
-    sizes = np.array([rate.n_eff for rate in known]).reshape(shape)
-    truths = mixture_draws(value, sizes, WORLDS, np.random.default_rng(seed + 2))
-    best = Purchase(0, 0.0, None, ())
-    for extra in PURCHASES:
-        question = (found, must, target, tuple(easing) or (0.0,) * len(must))
-        share = _settled(truths, value, (len(table.photos), extra, each, icc), question, seed)
-        best = Purchase(extra, share, *_price(table, found, target, seconds, extra))
-        if share >= WANTED:
-            break
-    return best
-
-
-def _settled(
-    truths: Floats, value: Floats, design: tuple[int, int, float, float],
-    question: tuple[Sequence[Contender], Sequence[str], float, Sequence[float]], seed: int,
-) -> float:
-    """Share of simulated futures in which the decision is firm.
-
-    `design` is photographs now, photographs to add, cells per photograph and their correlation.
-    """
-    found, must, target, easing = question
-    photos, extra, each, icc = design
-    rng = np.random.default_rng(seed + 3)
-    fresh = extra * each / (1 + (each - 1) * icc)
-    noise = rng.standard_normal(truths.shape) * np.sqrt(truths * (1 - truths) / fresh)
-    seen = np.clip(truths + noise, 0.0, 1.0)
-    pooled = (photos * value + extra * seen) / (photos + extra)
-    size, dof = expected_size(pooled, photos + extra, each, icc)
-    low, high = (bound + np.array(easing) for bound in wilson(pooled, size, t_quantile(0.95, dof)))
-    codes = np.where(low >= target, 0, np.where(high < target, 1, 2)).astype(np.int8)
-    codes[:, [c.barred for c in found]] = 1
-    kinds = [c.kind for c in found]
-    # Few tables of states exist, however many futures are drawn: each is decided once.
-    tables, counts = np.unique(codes.reshape(len(codes), -1), axis=0, return_counts=True)
-    firm = sum(
-        int(count) for states, count in zip(tables, counts, strict=True)
-        if len(possible_strategies(kinds, [[STATES[code] for code in row] for row in states.reshape(value.shape)],
-                                   must)) == 1
-    )
-    return firm / len(truths)
-
-
-def _price(
-    table: Table, found: Sequence[Contender], target: float, seconds: Mapping[str, float | None], extra: int,
-) -> tuple[float | None, tuple[str, ...]]:
-    """Hours and rows: base, and everything that is not out already."""
-    names = tuple(
-        c.name for c in found if c.kind == "base" or not all(s == "FAIL" for s in c.states(target))
-    )
-    each = [seconds.get(name) for name in names]
-    if not names or any(value is None for value in each) or not table.photos:
-        return None, names
-    cells = sum(
-        float(seconds[name] or 0.0) * table.planned.get(name, 0) / len(table.photos) for name in names
-    )
-    return extra * cells / 3600, names
-
-

@@ -13,7 +13,6 @@ from whichlora.analysis.flipwords import STRATEGY, named
 from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
 from whichlora.analysis.phrases import listed, rate_told, routes_told
-from whichlora.analysis.robust import WANTED
 from whichlora.findings import CandidateFacts
 
 
@@ -276,33 +275,3 @@ def _robustness(found: Outcome, ledger: Ledger) -> list[str]:
     return lines
 
 
-def next_step(found: Outcome, ledger: Ledger) -> str:
-    """The next purchase, or that none is needed."""
-    if found.distrust:
-        return ledger.say("Look at the pictures of the control rows first; more pictures would not help.")
-    if found.row.firm:
-        return ledger.say("No further pictures are required for this decision; go on with the roadmap.")
-    unknown = untried.next_step(found, ledger)
-    if unknown:
-        return unknown
-    if found.hangs_on_dropped:
-        return ledger.say(
-            "Measure those that were screened out as well (whichlora run with --full): with what is known of them "
-            "another answer remains possible, and without them the answer would be settled."
-        )
-    bought = found.purchase
-    if bought is None:
-        return ledger.say("Add photographs of the character: too little is measured to say how many would settle it.")
-    hours = ""
-    if bought.hours is not None:
-        hours = f" (about {ledger.put('purchase.hours', bought.hours, 'hours')} of generation on this machine)"
-    photos = ledger.put("purchase.photos", bought.photos, "count")
-    worth = max(found.information.items(), key=lambda item: item[1], default=("", 0.0))
-    tail = f" Per hour of generation, {worth[0]} is worth most to know better." if worth[1] > 0 else ""
-    chance = ledger.put("purchase.probability", bought.probability, "probability")
-    if bought.probability < WANTED:
-        return ledger.say(
-            f"Even {photos} more photographs{hours} would settle it only with probability {chance}: some rate lies too "
-            f"near the target. Set another target, fewer must-haves, or add better candidates.{tail}"
-        )
-    return ledger.say(f"{photos} more photographs{hours} would settle it with probability {chance}.{tail}")

@@ -211,19 +211,9 @@ def what_it_shows(plan: Plan, settled: Settled) -> tuple[float | None, str]:
 
     design, suite = settled.design, settled.project.suite
     compared = sum(row.role == "candidate" for row in plan.candidates)
-    each = _pictures_that_count(design, len(suite.edits) * len(suite.seeds))
-    detectable, advice = power_sentence(len(plan.sources), each, compared)
-    return detectable, advice + (" This holds for those who are measured to the end." if design.screened else "")
-
-
-def _pictures_that_count(design: Design, each: int) -> int:
-    """Pictures per photograph behind a finalist's figures; those on which the field was cut do not count."""
-    from whichlora.stats.screening import chosen_on
-
-    if not design.screened:
-        return each
-    fresh = design.rounds[-1].steps - chosen_on(design.candidates, design.rounds)
-    return max(1, fresh // max(1, design.photos))
+    edits = [edit.family for edit in suite.edits]
+    steps = len(plan.sources) * len(edits) * len(suite.seeds)
+    return power_sentence(len(plan.sources), edits, len(suite.seeds), compared, design.rounds_for(compared, steps))
 
 
 def stored_design(folder: Path) -> Design | None:

@@ -6,9 +6,11 @@ as a prediction. For other machines the price is unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from whichlora.stats.screening import Round, cost, schedule
 from whichlora.types import Plan, SamplerProfile
 
 FULL_AREA = 1024 * 1024
@@ -69,13 +71,17 @@ def _measured(folder: Path, plan: Plan) -> tuple[float | None, str]:
     return median(seconds / unit for seconds, unit in made), basis
 
 
-def power_sentence(photos: int, cells_per_photo: int, candidates: int) -> tuple[float | None, str]:
+def power_sentence(
+    photos: int, edits: Sequence[str], seeds: int, candidates: int, rounds: tuple[Round, ...] = (),
+) -> tuple[float | None, str]:
     """Smallest gain over base that a plan would show in four of five cases, in points, and the advice that follows.
 
     Args:
         photos: Photographs that are edited.
-        cells_per_photo: Pictures of one candidate per photograph.
+        edits: Capability of each instruction.
+        seeds: Seeds of each.
         candidates: Candidates compared with base.
+        rounds: Screening schedule; empty where everybody is measured in full.
 
     Returns:
         Points (None where nothing can be shown), and one or two sentences.
@@ -84,19 +90,25 @@ def power_sentence(photos: int, cells_per_photo: int, candidates: int) -> tuple[
 
     if candidates < 1:
         return None, "No LoRA is compared with the base, so no gain over it can be shown: name candidates first."
-    now = detectable_points(photos, cells_per_photo, candidates=candidates)
+    each, families = len(edits) * seeds, tuple(edits)
+    now = detectable_points(photos, each, candidates=candidates, rounds=rounds, families=families)
     if now is None:
         reason = "needs 6 or more" if photos < 6 else "no gain is large enough for so few pictures"
         start = f"With {counted(photos, 'photograph')} no difference to base can be shown ({reason}); direction only."
     else:
         start = f"With {counted(photos, 'photograph')} you can detect differences to base of {now:.0f} points or more."
     wider = photos * 4
-    for each, price in ((cells_per_photo // 4, "about the same cost"), (cells_per_photo, "about four times the cost")):
-        then = detectable_points(wider, each, candidates=candidates) if each else None
+    share = cost(candidates, rounds) / (candidates * photos * each) if rounds else 1.0
+    for fewer, price in ((each // 4, "about the same cost"), (each, "about four times the cost")):
+        then = detectable_points(
+            wider, fewer, candidates=candidates, families=families[:: max(1, len(families) // fewer)],
+            rounds=schedule(candidates, wider * fewer, share) if rounds else (),
+        ) if fewer else None
         if then is not None:
             start += f" {wider} photographs at {price}: {then:.0f} points or more."
             break
-    return now, start + " (Four times out of five, over all edits, from a base at 50%.)"
+    screened = ", with all that screening costs" if rounds else ""
+    return now, start + f" (Four times out of five, over all edits, from a base at 50%{screened}.)"
 
 
 def counted(number: int, noun: str) -> str:

@@ -53,7 +53,7 @@ def max_t(differences: ArrayLike, absent: int = 0) -> Floats:
     observed = statistics[0].copy()
     order = np.argsort(observed, kind="stable")
     if absent:
-        others = np.abs(sign_patterns(d.shape[0]) @ _stand_ins(filled[:, live] / scale[live], absent)).max(axis=1)
+        others = np.abs(sign_patterns(d.shape[0]) @ stand_ins(filled[:, live] / scale[live], absent)).max(axis=1)
         statistics = np.maximum(statistics, others[:, None])
     running = np.maximum.accumulate(statistics[:, order], axis=1)
     stepped = (running >= observed[order][None, :] - 1e-9).mean(axis=0)
@@ -61,17 +61,23 @@ def max_t(differences: ArrayLike, absent: int = 0) -> Floats:
     return adjusted
 
 
-def _stand_ins(columns: Floats, count: int) -> Floats:
-    """Comparisons like the given ones, shape (K, count).
+def stand_ins(columns: Floats, count: int) -> Floats:
+    """Comparisons like the given ones, shape (…, K, count).
 
     Half of the photographs, drawn for each, stay as they are, the others change places and signs: so a stand-in
     correlates with what it was made from by a half, as comparisons do that share their base.
+
+    Args:
+        columns: Comparisons that were made, shape (…, K, C). What is drawn is the same for all leading indices.
+        count: Comparisons to stand in for.
     """
     rng = np.random.default_rng(0)
-    found = np.empty((len(columns), count))
+    photos = columns.shape[-2]
+    found = np.empty((*columns.shape[:-1], count), columns.dtype)
     for i in range(count):
-        column = columns[:, i % columns.shape[1]].copy()
-        moved = np.flatnonzero(rng.random(len(column)) < 0.5)
-        column[moved] = rng.choice((-1.0, 1.0), len(moved)) * column[rng.permutation(moved)]
-        found[:, i] = column
+        column = columns[..., i % columns.shape[-1]].copy()
+        moved = np.flatnonzero(rng.random(photos) < 0.5)
+        signs = rng.choice((-1.0, 1.0), len(moved))
+        column[..., moved] = signs * column[..., rng.permutation(moved)]
+        found[..., i] = column
     return found

@@ -1,7 +1,7 @@
 """What a plan can show before it is paid for, and how many photographs would settle an open question.
 
-Does: detectable difference, power (a quick formula, and a simulation of the very test that the report makes), and
-photographs to settle a threshold. Does not: price or schedule.
+Does: detectable difference (by `promise`, a simulation of the very test that the report makes), power by a quick
+formula, and photographs to settle a threshold. Does not: price or schedule.
 """
 
 from __future__ import annotations
@@ -12,23 +12,17 @@ from functools import lru_cache
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import nct, norm
 from scipy.stats import t as student
 
-from whichlora.stats.paired import sign_patterns
+from whichlora.stats.promise import Plan, simulated_power
 from whichlora.stats.rates import ICC_PRIOR_MEAN
+from whichlora.stats.screening import Round
 
 TOO_CLOSE = 0.02
 """Distance to the threshold below which no affordable number of photographs settles it."""
 MOST_PHOTOS = 2_000
-STUDIES = 2_000
-"""Simulated studies behind a promise: a standard error of 0.9 points of power."""
-_FLIPS = 1_000
-_BLOCK = 100
-
-Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=256)
@@ -89,20 +83,23 @@ def power(
 @lru_cache(maxsize=256)
 def detectable_points(
     photos: int, cells_per_photo: float, icc: float = 0.2, candidates: int = 8, *, rate: float = 0.5,
-    wanted: float = 0.8,
+    wanted: float = 0.8, rounds: tuple[Round, ...] = (), families: tuple[str, ...] = (),
 ) -> float | None:
     """Smallest true gain over base, in percentage points, that is shown with the wanted probability.
 
-    Found by simulating the report's own test (see `simulated_power`): with 8 photographs the formula of `power`
-    promises up to 13 points of power too much. Takes about a second; `rough_points` is the formula alone.
+    Found by simulating the report's own test (see `promise`): with 8 photographs the formula of `power` promises up to
+    13 points of power too much. With a screening, being dropped, the pictures that the choice used up and the
+    correction for those who left are part of what is simulated. Takes seconds; `rough_points` is the formula alone.
 
     Args:
         photos: Source photographs, the independent units.
         cells_per_photo: Cells of one candidate per photograph (edits × seeds) in what is compared.
         icc: Intraclass correlation of cells within a photograph; 0.2 where no pilot exists.
-        candidates: Candidates compared with base.
+        candidates: Candidates compared with base, those who may be screened out included.
         rate: Base's rate.
         wanted: Wanted probability.
+        rounds: Screening schedule; empty where everybody is measured in full.
+        families: Capability of each instruction; one for all when empty.
 
     Returns:
         Points between 0 and 100, or None where no gain could be shown (fewer than 6 photographs, or base already
@@ -110,12 +107,12 @@ def detectable_points(
     """
     if photos < 6 or cells_per_photo <= 0:
         return None
-    rough = rough_points(photos, cells_per_photo, icc, candidates, rate=rate, wanted=wanted)
+    plan = Plan(photos, max(1, round(cells_per_photo)), max(candidates, 1), icc, rate, rounds, families)
+    rough = rough_points(photos, plan.fresh_per_photo(), icc, plan.candidates, rate=rate, wanted=wanted)
     top = 1 - rate - 1e-6
     start = top if rough is None else rough / 100
-    gains = np.unique(np.minimum(start * np.linspace(0.75, 1.6, 12), top))
-    found = simulated_power(gains, photos, max(1, round(cells_per_photo)), icc, max(candidates, 1), rate=rate)
-    reached = np.maximum.accumulate(found)
+    gains = np.unique(np.minimum(start * np.linspace(0.75, 1.6, 9), top))
+    reached = np.maximum.accumulate(simulated_power(gains, plan))
     if reached[-1] < wanted:
         return None
     return 100 * float(np.interp(wanted, reached, gains))
@@ -137,56 +134,6 @@ def rough_points(
     if short(top) < 0:
         return None
     return 100 * _root(short, 1e-4, top)
-
-
-def simulated_power(
-    gains: Floats, photos: int, cells_per_photo: int, icc: float, candidates: int, *, rate: float = 0.5,
-    studies: int = STUDIES,
-) -> Floats:
-    """Probability of showing each gain over base with max-t by sign flips, one good candidate among equals of base.
-
-    A cell passes when a normal variable lies below the quantile of its rate; half of a photograph's effect is shared
-    by all candidates. The same draws serve all gains, so that the curve is smooth. The first step of the step-down
-    test is simulated; later steps only matter when another candidate is better still.
-
-    Args:
-        gains: True gains of the good candidate, shape (G,).
-        photos: Photographs.
-        cells_per_photo: Cells of one candidate per photograph.
-        icc: Intraclass correlation of 0/1 cells of a photograph at a rate of one half.
-        candidates: Candidates compared with base, the good one included.
-        rate: Rate of base and of the other candidates.
-        studies: Simulated studies.
-
-    Returns:
-        Shape (G,), 0 to 1.
-    """
-    rng = np.random.default_rng(20_250_101)
-    latent = math.sin(math.pi / 2 * icc)  # exact for cells that pass half of the time
-    flips = sign_patterns(photos)[:_FLIPS].astype(np.float32)
-    shown = np.zeros(len(gains))
-    for start in range(0, studies, _BLOCK):
-        size = min(_BLOCK, studies - start)
-        shared = rng.standard_normal((size, 1, photos, 1))
-        own = rng.standard_normal((size, candidates + 1, photos, 1))
-        noise = rng.standard_normal((size, candidates + 1, photos, cells_per_photo))
-        cell = math.sqrt(latent / 2) * (shared + own) + math.sqrt(1 - latent) * noise
-        plain = (cell[:, 1:] < norm.ppf(rate)).mean(axis=3)
-        base = plain[:, 0]
-        rivals = _flipped(plain[:, 1:] - base[:, None], flips).max(axis=1, initial=0.0)
-        for at, gain in enumerate(gains):
-            delta = (cell[:, 0] < norm.ppf(rate + gain)).mean(axis=2) - base
-            mine = _flipped(delta[:, None], flips)[:, 0]
-            p = (np.maximum(mine, rivals) >= mine[:, :1] - 1e-5).mean(axis=1)
-            shown[at] += ((p <= 0.05) & (delta.mean(axis=1) > 0)).sum()
-    return shown / studies
-
-
-def _flipped(differences: Floats, flips: NDArray[np.float32]) -> NDArray[np.float32]:
-    """|Standardised sums| under every sign pattern, shape (studies, comparisons, patterns)."""
-    scale = np.sqrt((differences**2).sum(axis=2, keepdims=True))
-    unit = (differences / np.where(scale > 0, scale, 1.0)).astype(np.float32)
-    return np.abs(unit @ flips.T)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

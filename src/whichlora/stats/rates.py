@@ -6,6 +6,7 @@ correlation. Does not: compare two candidates (`paired.py`) or correct for havin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,21 +83,46 @@ def icc_anova(successes: ArrayLike, cells: ArrayLike) -> float:
         Between 0 and 1; 0 where it cannot be estimated (one photograph, one cell each, or no variation).
         Source: Donner & Koval (1980), Biometrics 36, 19–25.
     """
+    between, within, size = _mean_squares(successes, cells)
+    total = between + (size - 1) * within
+    if total <= 0:
+        return 0.0
+    return float(np.clip((between - within) / total, 0.0, 1.0))
+
+
+def _mean_squares(successes: ArrayLike, cells: ArrayLike) -> tuple[float, float, float]:
+    """Mean squares between and within photographs and the cells per photograph; zeros where there is no telling."""
     x, m = np.asarray(successes, dtype=float), np.asarray(cells, dtype=float)
     keep = m > 0
     x, m = x[keep], m[keep]
     k, n = len(m), float(m.sum())
     if k < 2 or n <= k:
-        return 0.0
+        return 0.0, 0.0, 1.0
     rate = x / m
     grand = x.sum() / n
     between = float((m * (rate - grand) ** 2).sum()) / (k - 1)
     within = float((m * rate * (1 - rate)).sum()) / (n - k)
-    size = (n - float((m * m).sum()) / n) / (k - 1)
-    total = between + (size - 1) * within
-    if total <= 0:
-        return 0.0
-    return float(np.clip((between - within) / total, 0.0, 1.0))
+    return between, within, (n - float((m * m).sum()) / n) / (k - 1)
+
+
+def pooled_icc(counts: Sequence[tuple[Floats, Floats]]) -> float:
+    """One intraclass correlation for many rates, by the analysis of variance of all together.
+
+    With few photographs the correlation of a single rate is mostly noise, and one that is cut off at 0 is too high on
+    average.
+
+    Args:
+        counts: Passed and scored cells per photograph, (K,) each, of every rate.
+
+    Returns:
+        Between 0 and 1; 0 where it cannot be estimated.
+    """
+    apart = total = 0.0
+    for passed, scored in counts:
+        between, within, size = _mean_squares(passed, scored)
+        apart += between - within
+        total += between + (size - 1) * within
+    return float(np.clip(apart / total, 0.0, 1.0)) if total > 0 else 0.0
 
 
 def effective_size(values: ArrayLike, cells_per_photo: float) -> tuple[Floats, float]:
@@ -115,12 +141,6 @@ def effective_size(values: ArrayLike, cells_per_photo: float) -> tuple[Floats, f
     """
     y = np.asarray(values, dtype=float)
     return _size(y.mean(-1), y.var(-1, ddof=1), y.shape[-1], max(float(cells_per_photo), 1.0))
-
-
-def expected_size(value: ArrayLike, photos: int, cells_per_photo: float, icc: float) -> tuple[Floats, float]:
-    """What `effective_size` will be on average with so many photographs, if the correlation is as given."""
-    p, m = np.asarray(value, dtype=float), max(float(cells_per_photo), 1.0)
-    return _size(p, p * (1 - p) / m * (1 + (m - 1) * icc), photos, m)
 
 
 def _size(value: Floats, variance: Floats, k: int, m: float) -> tuple[Floats, float]:
