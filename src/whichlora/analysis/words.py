@@ -16,6 +16,9 @@ from whichlora.analysis.phrases import listed, rate_told, routes_told
 from whichlora.analysis.robust import WANTED
 from whichlora.findings import CandidateFacts
 
+FEW = 10
+"""Photographs below which an unsettled answer is put down to their number, not to rates near the target."""
+
 
 def aim(found: Outcome, names: Iterable[str], ledger: Ledger) -> str:
     """'70%', or 'the target set for each (70%; identity 90%)' where thresholds differ."""
@@ -96,7 +99,7 @@ def _hopeless(found: Outcome, names: Iterable[str]) -> list[str]:
 def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
     """The sentence while open questions allow more than one strategy."""
     row = found.row
-    photos = ledger.put("photos", found.photos, "count")
+    photos = f"{ledger.put('photos', found.photos, 'count')} photograph{'' if found.photos == 1 else 's'}"
     lean = named(found, row)
     possible = listed(words for strategy, words in STRATEGY.items() if strategy in row.possible)
     focus = found.facts.get(row.candidate) or found.facts.get(found.leader())
@@ -109,7 +112,7 @@ def _undecided(found: Outcome, ledger: Ledger, target: str) -> str:
             tail = f" Open for {focus.name}: {listed(unsettled)}{_both(focus, name, ledger)}."
     tail += untried.known_of_none(found, ledger)
     return ledger.say(
-        f"Undecided, leaning to {lean}: with {photos} photographs it is not settled for new photographs of this "
+        f"Undecided, leaning to {lean}: with {photos} it is not settled for new photographs of this "
         f"character whether {target if target.startswith('the ') else f'the target of {target}'} is met; "
         f"{possible} remain possible.{tail}"
     )
@@ -149,8 +152,8 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         ledger.say(
             "A capability counts as passed when the lower one-sided 95% bound of its rate on new photographs of this "
             f"character reaches {_the_target(found, ledger)}, as failed when the upper bound does not, and is marked "
-            f"? in between; the evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number "
-            f"of pictures. {_level(ledger)}"
+            f"? in between; the evidence is {ledger.put('photos', found.photos, 'count')} "
+            f"photograph{'' if found.photos == 1 else 's'}, not the number of pictures. {_level(ledger)}"
         )
     ]
     if found.distrust:  # what such a measurement says of anybody is no reason
@@ -297,6 +300,12 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
     worth = max(found.information.items(), key=lambda item: item[1], default=("", 0.0))
     tail = f" Per hour of generation, {worth[0]} is worth most to know better." if worth[1] > 0 else ""
     chance = ledger.put("purchase.probability", bought.probability, "probability")
+    if bought.probability < WANTED and found.photos < FEW:
+        return ledger.say(
+            f"Add photographs and report again: so few leave every rate wide open, and it is promised only with "
+            f"probability {chance} that {photos} more{hours} would settle it; with some more, that can be told "
+            f"better.{tail}"
+        )
     if bought.probability < WANTED:
         return ledger.say(
             f"Even {photos} more photographs{hours} would settle it only with probability {chance}: some rate lies too "
