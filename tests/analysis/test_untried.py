@@ -115,3 +115,20 @@ def test_a_must_have_that_nothing_could_tell_is_not_settled_by_photographs():
     assert not told.firm
     assert "No picture could be scored at expression" in told.next_step
     assert "whichlora review" in told.next_step
+
+
+def test_few_photographs_are_not_taken_for_rates_near_the_target():
+    """What three photographs cannot show need not lie near the target: the cure is photographs, not another target."""
+    few = concluded(world({"base": (0.4,) * 4, "angles": (0.85,) * 4}, photos=3, seeds=1)).recommendation
+    assert not few.firm
+    assert few.next_step.startswith("Add photographs and report again")
+    assert "another target" not in few.next_step
+    near = concluded(world({"base": (0.3,) * 4, "angles": (0.71,) * 4}, photos=20, seeds=1)).recommendation
+    assert not near.firm
+    assert "Set another target" in near.next_step
+
+
+def test_one_photograph_is_one():
+    told = concluded(world({"base": (0.3,) * 4, "angles": (0.97,) * 4}, photos=1)).recommendation
+    assert "1 photograph does not settle" in told.sentence
+    assert "the evidence is 1 photograph, not" in " ".join(told.rationale)

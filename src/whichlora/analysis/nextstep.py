@@ -10,6 +10,9 @@ from whichlora.analysis.ledger import Ledger
 from whichlora.analysis.outcome import Outcome
 from whichlora.analysis.purchase import WANTED
 
+FEW = 10
+"""Photographs below which an unsettled answer is put down to their number, not to rates near the target."""
+
 
 def next_step(found: Outcome, ledger: Ledger) -> str:
     """The next purchase, or that none is needed."""
@@ -37,6 +40,12 @@ def next_step(found: Outcome, ledger: Ledger) -> str:
             f"Measure those that were screened out as well (whichlora run with --full).{why}{odds}")
     worth = max(found.information.items(), key=lambda item: item[1], default=("", 0.0))
     tail = f" Per hour of generation, {worth[0]} is worth most to know better." if worth[1] > 0 else ""
+    if bought.probability < WANTED and found.photos < FEW:
+        return ledger.say(
+            f"Add photographs and report again: so few leave every rate wide open, and it is promised only with "
+            f"probability {chance} that {photos} more{hours} would settle it; with some more, that can be told "
+            f"better.{tail}"
+        )
     if bought.probability < WANTED:
         return ledger.say(
             f"Even {photos} more photographs{hours} would settle it only with probability {chance}: some rate lies too "

@@ -149,8 +149,8 @@ def rationale(found: Outcome, ledger: Ledger) -> tuple[str, ...]:
         ledger.say(
             "A capability counts as passed when the lower one-sided 95% bound of its rate on new photographs of this "
             f"character reaches {_the_target(found, ledger)}, as failed when the upper bound does not, and is marked "
-            f"? in between; the evidence is {ledger.put('photos', found.photos, 'count')} photographs, not the number "
-            f"of pictures. {_level(ledger)}"
+            f"? in between; the evidence is {ledger.put('photos', found.photos, 'count')} "
+            f"photograph{'' if found.photos == 1 else 's'}, not the number of pictures. {_level(ledger)}"
         )
     ]
     if found.distrust:  # what such a measurement says of anybody is no reason
