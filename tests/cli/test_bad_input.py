@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from families import painters
+from whichlora.store import Store
 
 PORTRAITS = Path(__file__).parent.parent / "data" / "portraits"
 
@@ -213,3 +214,28 @@ def test_a_reader_that_leaves_is_no_failure(words):
                           text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+LEAVE = "from ctypes import CDLL; CDLL(None).prctl(24, 1); "
+"""PR_CAPBSET_DROP of CAP_DAC_OVERRIDE: also root may then only do what the rights of a file say."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drops a capability of Linux")
+@pytest.mark.parametrize(("verb", "status"), [("report", 3), ("doctor", 1)])
+def test_a_project_without_leave_to_write_is_not_called_damaged(project, verb, status):
+    with Store(project, create=True):
+        pass
+    try:
+        for path in (project, *project.iterdir()):
+            path.chmod(path.stat().st_mode & ~0o222)
+        done = subprocess.run(
+            [sys.executable, "-c", f"{LEAVE}import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
+             "-m", "whichlora.cli.main", verb, str(project)], capture_output=True, text=True, encoding="utf-8")
+    finally:
+        for path in (project, *project.iterdir()):
+            path.chmod(path.stat().st_mode | 0o200)
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said
+    assert "may not be written" in said
+    assert "--repair" not in said
+    assert "damaged" not in said

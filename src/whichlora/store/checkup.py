@@ -11,7 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from whichlora.errors import WhichloraError
+from whichlora.errors import MachineError, WhichloraError
+from whichlora.store.database import READ_ONLY
 from whichlora.store.durable import make_folder, sync_folder
 from whichlora.store.images import ImageFolder
 from whichlora.store.salvage import ASIDE, Salvaged, salvage
@@ -79,6 +80,7 @@ def database_trouble(folder: Path) -> str:
 
     Raises:
         ProjectError: There is none.
+        MachineError: It may not be written, so SQLite cannot look into it.
     """
     path = folder / "store.sqlite"
     if not path.exists():
@@ -98,11 +100,13 @@ def database_trouble(folder: Path) -> str:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             return ""  # somebody writes in it right now, which is no damage
+        if "readonly" in str(error):
+            raise MachineError(f"'{path}' may not be written: {error}.", fix=READ_ONLY) from error
         return str(error)
     except (sqlite3.DatabaseError, ValueError) as error:
         return str(error)
     except WhichloraError as error:
-        if "newer whichlora" in error.message:
+        if "newer whichlora" in error.message or error.fix == READ_ONLY:
             raise
         return error.message
     return ""

@@ -49,6 +49,10 @@ CREATE TABLE documents (
 """
 
 
+READ_ONLY = "Nothing is wrong with it; copy the project to a folder that you may write into, and work there."
+"""What helps where a project lies on a disk, or in a folder, without leave to write."""
+
+
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     """Open the project's database, creating it when asked.
 
@@ -69,6 +73,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
             raise MachineError(
                 f"'{path}' could not be opened: {error}.", fix="Check the disk and its rights."
             ) from error
+        if "readonly" in str(error):
+            raise MachineError(f"'{path}' may not be written: {error}.", fix=READ_ONLY) from error
         raise ProjectError(
             f"'{path}' is not a store that whichlora can read: {error}.",
             fix=f"Save what can be saved with: whichlora doctor {quoted(path.parent)} --repair",
