@@ -429,6 +429,9 @@ def test_every_attention_of_a_session_runs_in_the_stated_order_of_kernels(folder
     assert min(counts) > 0, counts  # each of them attends
     assert outside == []
     assert found == {("highest", False, False, True, True)}
+    # Without it torch takes no convolution on matrix units, in bf16 neither.
+    with numerics.stated("cpu", torch.bfloat16):
+        assert in_force() == ("highest", False, True, True, True)
 
 
 def test_a_text_encoder_on_the_processor_gets_its_inputs_there(folder, monkeypatch):

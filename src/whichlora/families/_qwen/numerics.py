@@ -16,12 +16,17 @@ from whichlora.families._qwen.attention_order import attention_order
 
 
 @contextmanager
-def stated(device: Any) -> Generator[None]:
+def stated(device: Any, dtype: torch.dtype) -> Generator[None]:
     """Compute as stated inside; what was set before is set again afterwards.
 
+    Args:
+        device: Where the base runs.
+        dtype: Its working format.
+
     - One order of attention kernels (`attention_order.py`).
-    - Products and convolutions in fp32 are not shortened to TF32, which some images for containers switch on by a
-      variable. Sums of bf16 products may be reduced in bf16, torch's own default.
+    - Products in fp32 are not shortened to TF32, which some images for containers switch on by a variable; nor are the
+      convolutions of a base in fp32. (Forbidden to a base in bf16, torch would take the matrix units from it too.) Sums
+      of bf16 products may be reduced in bf16, torch's own default.
     - cuDNN takes its convolutions by rule, not by trial runs, and only those that repeat their bits.
     - Products are not tuned by trial runs (TunableOp), whatever a variable says.
     """
@@ -32,7 +37,7 @@ def stated(device: Any) -> Generator[None]:
         settings.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         torch.set_float32_matmul_precision("highest")
         for owner, name, value in (
-            (cudnn, "benchmark", False), (cudnn, "deterministic", True), (cudnn, "allow_tf32", False),
+            (cudnn, "benchmark", False), (cudnn, "deterministic", True), (cudnn, "allow_tf32", dtype != torch.float32),
             (cuda, "allow_bf16_reduced_precision_reduction", True),
         ):
             settings.callback(setattr, owner, name, getattr(owner, name))

@@ -244,7 +244,7 @@ class QwenSession:
     def _stated(self) -> AbstractContextManager[Any]:
         from whichlora.families._qwen.numerics import stated
 
-        return stated(self._parts.device)
+        return stated(self._parts.device, self._parts.dtype)
 
     def _machinery(self) -> Machine:
         if self._machine is None:
