@@ -68,7 +68,7 @@ def purchases(quick: bool) -> list[Figure]:
     found = []
     for screen in (False, True):
         for photos in (12,) if quick else (5, 8, 12, 20):
-            pairs = _bought(np.random.default_rng(13 + photos), photos, screen, 8 if quick else 400)
+            pairs = _bought(np.random.default_rng(13 + photos), photos, screen, 8 if quick else 200)
             said, came = pairs.mean(axis=0)
             error = float((pairs[:, 0] - pairs[:, 1]).std() / np.sqrt(len(pairs)))
             what = f"{'screened, ' if screen else ''}{photos} photographs"
@@ -76,7 +76,7 @@ def purchases(quick: bool) -> list[Figure]:
                 Figure(f"next purchase, mean promised probability, {what}", round(float(said), 3), "printed", True),
                 Figure(f"next purchase, share settled by it, {what}", round(float(came), 3), "printed", True),
                 at_most(f"next purchase, promise off what came, {what}", abs(said - came), 0.03,
-                        (3 if quick else 2) * error),
+                        (3 if quick else 1) * error),
             ]
     return found
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from analysis.small_worlds import FAMILIES, world
 from whichlora.analysis import evidence, purchase
@@ -51,9 +52,9 @@ def test_what_is_not_known_of_the_dropped_is_not_promised_to_settle():
     assert decide(left, FAMILIES, 0.7).firm
     assert not decide(found, FAMILIES, 0.7).firm
     assert one.full
-    # Completing 'gone' costs its missing pictures at least.
-    missing = table.planned["gone"] - 48
-    assert one.hours >= missing * 30 / 3600 - 1e-9
+    # New photographs of all rows in play, and what 'gone' lacks of the old ones.
+    fresh = one.photos / 20 * sum(table.planned[name] for name in one.rows)
+    assert one.hours == pytest.approx((fresh + table.planned["gone"] - 48) * 30 / 3600)
     unaided = purchase._Future(purchase._Question(table, found, FAMILIES, 0.7, (0.0,) * 4, False), 3)
     assert unaided.settled(80) == 0
 
