@@ -151,7 +151,10 @@ def test_no_source_prints_a_command_with_an_unquoted_value():
             within = False
             for part in node.values:
                 if isinstance(part, ast.Constant):
-                    within |= bool(re.search(rf"\bwhichlora (?:{'|'.join(VERBS)}\b|$)", str(part.value)))
+                    begun = re.search(rf"\bwhichlora (?:(?:{'|'.join(VERBS)})\b|$)", str(part.value))
+                    # A command goes on until its bracket closes or its sentence ends.
+                    over = re.search(r"\)|[.,;:](?:\s|$)", str(part.value)[begun.end() if begun else 0:])
+                    within = (within or begun is not None) and over is None
                 elif within and isinstance(part, ast.FormattedValue):
                     value = ast.unparse(part.value)
                     seen += value.startswith("quoted(")

@@ -126,7 +126,7 @@ def _print(table: Table, paired: bool) -> None:
                          for name in capabilities]
                 shown.add_row(*map(Text, (row.row, _rate(row), *cells, *((_difference(row),) if paired else ()))))
         answer_console.print(shown, soft_wrap=False)
-    answer_console.print("\nPassed: share of a photograph's pictures, mean of the photographs, with its 95 % interval "
+    answer_console.print("\nPassed: share of a photograph's pictures, mean of the photographs, with its 95% interval "
                          "for new ones. The overall rate of a report weighs kinds of edit equally and may differ.")
     for note in table.notes:
         answer_console.print(f"  • {note}", markup=False)
