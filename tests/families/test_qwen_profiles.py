@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 
 from families import tiny
-from families.test_qwen_engine import answers, calls, model, relative
+from families.engines import answers, calls, model, relative
 from whichlora import registry
 from whichlora.errors import MachineError, RefusedError, UserError
 from whichlora.families._qwen import attention8, linear, profiles, shortcuts

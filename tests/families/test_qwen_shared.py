@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from families.test_qwen_engine import answers, budget, calls, model  # noqa: E402
+from families.engines import answers, budget, calls, model  # noqa: E402
 from whichlora.company import SHARED_NAME, SHARED_VARIABLE, WORKERS_VARIABLE, company  # noqa: E402
 from whichlora.errors import MachineError  # noqa: E402
 from whichlora.families._qwen import shared  # noqa: E402

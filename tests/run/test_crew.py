@@ -3,27 +3,20 @@
 import importlib
 import os
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
-from queue import SimpleQueue
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from run import scenes
-from whichlora.company import SHARED_NAME, SHARED_VARIABLE, WORKERS_VARIABLE
+from run.crews import begin, cells_named, crew_run, fault_of, in_process, wait_until_gone
 from whichlora.errors import DiskFullError, MachineError, PhotoError
-from whichlora.families.painter import PLUGIN
 from whichlora.run.crew import Crew
 from whichlora.run.inprocess import InProcessMaker
-from whichlora.run.local import LocalExecutor, visible_gpus
+from whichlora.run.local import LocalExecutor
 from whichlora.run.pace import Patience
-from whichlora.run.pictures import photograph_reader
-from whichlora.run.runner import run_plan
 from whichlora.store import Store
 
 QUICK = Patience(first_s=60, load_s=60, least_s=4, factor=3)
@@ -39,22 +32,6 @@ def faulty(tmp_path, monkeypatch):
     importlib.invalidate_caches()
     yield tmp_path, *scenes.build(tmp_path, family="faulty", photos=1)
     sys.modules.pop("faulty_painter", None)
-
-
-def in_process(folder, plan, setup):
-    """What a run without any trouble makes."""
-    with Store(folder, create=True) as store:
-        run_plan(plan, store, PLUGIN.load(setup.base, "cpu"), photograph_reader(plan, setup.folder))
-    return scenes.pixels(folder)
-
-
-def crew_run(folder, plan, setup, workers=1, **wishes):
-    """Run with workers; the summary, what was said, and the events."""
-    said, events = [], []
-    with Store(folder, create=True) as store, \
-            Crew(LocalExecutor(setup, workers), setup, store, say=said.append, **wishes) as crew:
-        summary = crew.make(plan, None, events.append)
-    return summary, said, events
 
 
 def test_one_worker_two_workers_and_none_make_the_same_pictures(tmp_path):
@@ -98,15 +75,6 @@ class NoExecutor:
 
     def close(self):
         pass
-
-
-def cells_named(plan, *names):
-    return [cell for cell in plan.cells if cell.candidate in names]
-
-
-def fault_of(plan, cell):
-    case = next(case for case in plan.cases if case.id == cell.case)
-    return f"{cell.candidate}|{case.prompt}|{cell.seed}|"
 
 
 def test_a_cell_that_ends_its_worker_is_tried_once_more_and_then_a_failure(faulty):
@@ -246,46 +214,6 @@ def test_a_changed_photograph_and_a_full_disk_stop_the_run_and_leave_no_worker(t
     assert not [child for child in psutil.Process().children() if "whichlora.run.worker" in " ".join(child.cmdline())]
 
 
-PARENT = r"""
-import json, sys
-from pathlib import Path
-from whichlora.plan.codec import plan_from_json
-from whichlora.run.crew import Crew
-from whichlora.run.executor import Setup
-from whichlora.run.local import LocalExecutor
-from whichlora.store import Store
-folder = Path(sys.argv[1])
-plan = plan_from_json(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
-setup = Setup(plan.base, "cpu", folder, plan.libraries)
-try:
-    with Store(folder / "out", create=True) as store, \
-            Crew(LocalExecutor(setup, int(sys.argv[2])), setup, store) as crew:
-        crew.make(plan, None, lambda event: print(
-            event.kind, *(place.hand.pid for place in crew.places if place.hand), flush=True))
-except KeyboardInterrupt:
-    print("stopped", flush=True)
-    raise SystemExit(130)
-assert "torch" not in sys.modules
-"""
-
-
-def begin(folder, plan, workers):
-    import json
-
-    from whichlora.plan.codec import plan_to_json
-
-    (folder / "plan.json").write_text(json.dumps(plan_to_json(plan)), encoding="utf-8")
-    words = [sys.executable, "-c", PARENT, str(folder), str(workers)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-
-
-def wait_until_gone(pids):
-    deadline = time.monotonic() + 30
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
-        assert time.monotonic() < deadline, f"workers {pids} outlive their parent"
-        time.sleep(0.05)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_interrupted_again_and_again_a_run_ends_like_one_that_never_was(faulty):
     folder, plan, setup, _ = faulty
@@ -354,82 +282,3 @@ def test_a_parent_that_is_gone_already_is_noticed(monkeypatch):
                 worker._die_with_parent()
         else:
             worker._die_with_parent()
-
-
-def test_gpus_are_the_users_own_list(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-abc")
-    assert visible_gpus() == ["2", "GPU-abc"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible_gpus() == []
-
-
-def test_two_workers_never_share_a_gpu(tmp_path, monkeypatch):
-    _, setup, _ = scenes.build(tmp_path, photos=1)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    cuda = replace(setup, device="cuda")
-    assert LocalExecutor(cuda).size == LocalExecutor(cuda, 2).size == 2
-    assert LocalExecutor(cuda, 1).size == 1
-    with pytest.raises(MachineError, match="3 workers were asked for, and 2 GPUs"):
-        LocalExecutor(cuda, 3)
-    assert LocalExecutor(setup).size == 1
-    assert LocalExecutor(setup, 3).size == 3
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
-    assert LocalExecutor(cuda).size == 1
-
-
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
-def test_an_unlisted_gpu_gets_one_worker(tmp_path, monkeypatch, device):
-    _, setup, _ = scenes.build(tmp_path, photos=1)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    there = replace(setup, device=device)
-    assert LocalExecutor(there).size == LocalExecutor(there, 1).size == 1
-    with pytest.raises(MachineError, match=f"2 workers were asked for on '{device}'"):
-        LocalExecutor(there, 2)
-
-
-def test_a_processor_does_not_get_any_number_of_workers(tmp_path, monkeypatch):
-    _, setup, _ = scenes.build(tmp_path, photos=1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
-    assert LocalExecutor(setup, 12).size == 12
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert LocalExecutor(setup, 8).size == 8
-    with pytest.raises(MachineError, match="Use --workers 8 or fewer"):
-        LocalExecutor(setup, 9)
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
-    with pytest.raises(MachineError, match="999 workers were asked for, and this machine has 12 cores"):
-        LocalExecutor(setup, 999)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="files in memory are Linux's")
-def test_several_workers_are_handed_one_file_in_memory_that_ends_with_them(tmp_path):
-    _, setup, _ = scenes.build(tmp_path, photos=1)
-    executor = LocalExecutor(setup, 2)
-    seen = []
-    for number in range(2):
-        process = psutil.Process(executor.hire(number, SimpleQueue()).pid)
-        told = process.environ()
-        assert told[WORKERS_VARIABLE].startswith("2:")
-        file = Path(f"/proc/{process.pid}/fd/{told[SHARED_VARIABLE]}")
-        seen.append((str(file.readlink()), file.stat().st_ino))
-    assert seen[0] == seen[1]
-    assert SHARED_NAME in seen[0][0]
-    executor.close()
-    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    assert not any(SHARED_NAME in link for link in links)
-    alone = LocalExecutor(setup, 1)
-    told = psutil.Process(alone.hire(0, SimpleQueue()).pid).environ()
-    alone.close()
-    assert not {WORKERS_VARIABLE, SHARED_VARIABLE} & set(told)
-
-
-def test_a_worker_sees_its_own_gpu_alone(monkeypatch):
-    from whichlora.run.local import _environment
-
-    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
-    # A run inside a worker of another run shares nothing with that one's family.
-    monkeypatch.setenv(SHARED_VARIABLE, "7")
-    monkeypatch.setenv(WORKERS_VARIABLE, "4:100")
-    assert not {SHARED_VARIABLE, WORKERS_VARIABLE} & set(_environment(""))
-    assert _environment("3")["CUDA_VISIBLE_DEVICES"] == "3"
-    assert _environment("3")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    assert str(Path(scenes.__file__).parent) not in _environment("")["PYTHONPATH"]

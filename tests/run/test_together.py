@@ -16,7 +16,7 @@ from PIL import Image
 
 from families import tiny
 from run import scenes
-from run.test_crew import begin, cells_named, crew_run, fault_of, in_process, wait_until_gone
+from run.crews import begin, cells_named, crew_run, fault_of, in_process, wait_until_gone
 from whichlora import registry
 from whichlora.errors import MachineError
 from whichlora.plan.candidates import LoraFolder, resolve_candidates
