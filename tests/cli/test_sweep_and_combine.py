@@ -235,7 +235,7 @@ def test_routing_leaves_the_decision_as_the_suite_wants_it(project, monkeypatch,
         assert not stop.value.code, capsys.readouterr().err
         findings = json.loads((project / "report" / "findings.json").read_text(encoding="utf-8"))
         decided.append((findings["recommendation"]["sentence"], findings["manifest"]["command"]))
-    assert "limits of time and memory" in decided[0][0]
+    assert "over your limit of time" in decided[0][0]
     assert decided[1] == decided[0]
 
 
