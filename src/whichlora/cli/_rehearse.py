@@ -63,9 +63,10 @@ def sentences(found: Any, price: dict[str, Any] | None) -> list[str]:
     """What the rehearsal says to people."""
     facts = found.facts
     held = f"{facts['resident_blocks']} of {facts['resident_blocks'] + facts['streamed_blocks']} blocks resident"
+    step = f"{found.seconds_per_step:.3f}" if found.seconds_per_step >= 0.001 else f"{found.seconds_per_step:.1g}"
     lines = [
         f"{found.device}: the profile [bold]{found.profile}[/] works ({held}).",
-        f"A step with guidance takes {found.seconds_per_step:.3f} s, a picture of 40 steps "
+        f"A step with guidance takes {step} s, a picture of 40 steps "
         f"[bold]{found.seconds_per_image:.1f} s[/]; the first one {found.warm_up_s:.0f} s more (loading, compiling).",
         f"Peak memory: {found.peak_bytes / GIB:.1f} GiB. Encoding instructions comes on top, once for each.",
     ]
