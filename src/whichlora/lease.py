@@ -8,6 +8,7 @@ touched as long as they do. Reads and writes nothing but its own three files.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -30,6 +31,8 @@ HEARTBEAT_S = 10.0
 """How often a lease on a network disk is touched."""
 STALE_AFTER_S = 60.0
 """A lease of another machine that was not touched for so long is taken over."""
+_TURN_S = 0.05
+"""Pause while somebody else removes a stale lease."""
 
 _NETWORK_DISKS = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "afpfs", "webdav", "9p", "glusterfs", "lustre", "gpfs", "beegfs",
@@ -145,10 +148,13 @@ def _claim(folder: Path, *, shared: bool) -> Lease:
         for _ in range(20):
             if _name(claim, path):
                 return lease
-            holder = _read(path)
+            found = _bytes(path)
+            if found is None:
+                continue  # given back meanwhile
+            holder = _understood(found)
             if _alive(holder, path, claim):
                 raise _busy(folder, holder)
-            _set_aside(path, holder, folder / f"{LEASE_NAME}.{lease.token}.old")
+            _remove(path, found, claim)
         raise _busy(folder, _read(path))
     except OSError as error:
         raise MachineError(f"'{folder}' cannot be written: {error.strerror or error}.",
@@ -174,16 +180,24 @@ def _name(claim: Path, path: Path) -> bool:
     return True
 
 
-def _set_aside(path: Path, judged: dict[str, Any], aside: Path) -> None:
-    """Move a stale lease away; one that was renewed meanwhile is put back."""
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
+def _remove(path: Path, judged: bytes, claim: Path) -> None:
+    """Remove a stale lease, for everybody who judged it so.
+
+    Between judging and removing another may have taken the folder over, and removing its lease would let in a third. So
+    whoever removes takes a turn first, a name made from the lease's content that only one can have, and looks again:
+    while it has the turn nobody else removes that lease, and a lease of other content is left alone.
+    """
+    turn = path.with_name(f"{path.name}.{hashlib.sha256(judged).hexdigest()[:16]}.turn")
+    if not _name(claim, turn):
+        if _age_s(turn, claim) >= STALE_AFTER_S:
+            turn.unlink(missing_ok=True)  # its taker died in the middle
+        time.sleep(_TURN_S)
         return
-    if _read(aside) != judged:
-        with suppress(OSError):
-            os.link(aside, path)
-    aside.unlink(missing_ok=True)
+    try:
+        if _bytes(path) == judged:
+            path.unlink(missing_ok=True)
+    finally:
+        turn.unlink(missing_ok=True)
 
 
 def _alive(holder: dict[str, Any], path: Path, clock: Path) -> bool:
@@ -194,16 +208,20 @@ def _alive(holder: dict[str, Any], path: Path, clock: Path) -> bool:
         path: The lease file.
         clock: A file of ours on the same disk, written just now: clocks of two machines differ, the disk's does not.
     """
-    if not holder:
-        return False
     here = _here(started=False)
-    if holder.get("boot") == here["boot"] and holder.get("host") == here["host"]:
+    if holder and holder.get("boot") == here["boot"] and holder.get("host") == here["host"]:
         return _process_lives(holder)
+    # What cannot be read may be half written, on a disk without hard links.
+    return _age_s(path, clock) < STALE_AFTER_S
+
+
+def _age_s(path: Path, clock: Path) -> float:
+    """Seconds since a file was touched, by the disk's own clock; 0 when it is gone or the disk does not answer."""
     try:
         os.utime(clock)
-        return clock.stat().st_mtime - path.stat().st_mtime < STALE_AFTER_S
+        return clock.stat().st_mtime - path.stat().st_mtime
     except OSError:
-        return False
+        return 0.0
 
 
 def _process_lives(holder: dict[str, Any]) -> bool:
@@ -231,11 +249,31 @@ def _here(*, started: bool) -> dict[str, Any]:
     return facts
 
 
+def _bytes(path: Path) -> bytes | None:
+    """Content of a file; None when there is none.
+
+    Raises:
+        OSError: The disk does not answer.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Content of a lease; {} when there is none, or it is damaged."""
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _understood(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def _understood(content: bytes) -> dict[str, Any]:
+    """A lease's facts; {} of a damaged one."""
+    try:
+        found: Any = json.loads(content.decode("utf-8"))
+    except ValueError:
         return {}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +185,64 @@ def test_many_at_once_have_one_winner(tmp_path):
         os.utime(stale, (1, 1))
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == "1", done.stderr
+
+
+def test_who_judged_late_removes_nobody_elses_lease(tmp_path, monkeypatch):
+    """One finds a stale lease and sleeps; another takes the folder over. Removing its lease would let in a third."""
+    monkeypatch.setattr(lease, "on_network_disk", lambda _: True)
+    monkeypatch.setattr(lease, "_try_lock", lambda _: True)
+    path = tmp_path / lease.LEASE_NAME
+    path.write_text(json.dumps({"token": "old", "host": "gone", "boot": "gone"}), encoding="utf-8")
+    os.utime(path, (1, 1))
+    judged, go, told, removed = threading.Event(), threading.Event(), [], []
+    alive = lease._alive
+
+    def slowly(holder, *rest):
+        answer = alive(holder, *rest)
+        if threading.current_thread().name == "late" and holder.get("token") == "old":
+            judged.set()
+            go.wait(30)
+        return answer
+
+    def late():
+        try:
+            with owned(tmp_path):
+                told.append("owner")
+        except ProjectError:
+            told.append("refused")
+
+    monkeypatch.setattr(lease, "_alive", slowly)
+    sleeper = threading.Thread(target=late, name="late")
+    sleeper.start()
+    assert judged.wait(30)
+    with owned(tmp_path) as mine:
+        for name in ("unlink", "rename", "replace"):
+            real = getattr(Path, name)
+            monkeypatch.setattr(Path, name, lambda self, *rest, real=real, **words: (
+                removed.append(lease._read(self)) if self == path else None, real(self, *rest, **words))[1])
+        go.set()
+        sleeper.join(30)
+        assert told == ["refused"]
+        assert removed == []
+        mine.beat()
+        mine.check()
+
+
+def test_a_turn_whose_taker_died_is_over_after_a_minute(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "on_network_disk", lambda _: True)
+    path = tmp_path / lease.LEASE_NAME
+    content = json.dumps({"token": "old", "host": "gone", "boot": "gone"}).encode()
+    turn = path.with_name(f"{path.name}.{hashlib.sha256(content).hexdigest()[:16]}.turn")
+    for file in (path, turn):
+        file.write_bytes(content)
+    os.utime(path, (1, 1))
+    monkeypatch.setattr(lease, "_TURN_S", 0.0)
+    with pytest.raises(ProjectError), owned(tmp_path):
+        pass
+    os.utime(turn, (1, 1))
+    with owned(tmp_path):
+        assert not turn.exists()
+    assert [file.name for file in tmp_path.iterdir()] == [lease.LOCK_NAME]
 
 
 @pytest.mark.parametrize(("path", "kind"), [
